@@ -1,0 +1,1 @@
+"""Rules of script, plan, seam and sound; stdlib, numpy and sentencex only."""

@@ -1,0 +1,180 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    ServeError                     status  retry helps
+    +-- InvalidInputError            400   no    the request is wrong; nothing was started
+    |   +-- EmptyInputError          400
+    |   +-- ScriptError              400         a pause or a turn that can't be read
+    |   +-- TooManySpeakersError     400
+    |   +-- UnknownVoiceError        400
+    |   +-- UnknownFormatError       400
+    |   +-- UnsupportedTextError     400         this engine can't speak this text
+    |   +-- InputTooLongError        413
+    +-- NotFoundError                404   no
+    +-- OverloadedError              429   yes   a queue is full
+    +-- NotReadyError                503   yes   no replica can speak right now
+    +-- ConfigError                  500   no    the settings contradict themselves
+    +-- EngineError                  500   yes   one attempt at one segment failed
+    |   +-- EngineCrashedError       500
+    |   +-- EngineTimeoutError       504
+    |   +-- EngineMemoryError        500
+    +-- BadAudioError                500   yes   the signal is not speech (silence, NaN, cut off)
+    +-- TakeMismatchError            500   no    a second take differs from what has already left
+    +-- SegmentFailedError           500   yes   a segment stayed bad after all its retries
+
+Each class carries its HTTP status, a stable ``code`` for machines, and whether the same request
+may succeed later. Errors cross process borders, so every argument goes to the base constructor
+(``Exception.__reduce__`` rebuilds from ``args``). A message says what, the value, the limit, and
+what to do next. Only ``ingress`` turns an error into an HTTP answer.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ServeError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: What happened, the value, the limit, what to do.
+        param: The request field at fault, if one is.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    retry_helps: ClassVar[bool] = False
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message, param)
+        self.message = message
+        self.param = param
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidInputError(ServeError):
+    """The request can't be served as it stands; nothing was started."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class EmptyInputError(InvalidInputError):
+    """There is nothing to speak."""
+
+    code = "empty_input"
+
+
+class ScriptError(InvalidInputError):
+    """A script that can't be read, such as a pause of an hour."""
+
+    code = "invalid_script"
+
+
+class TooManySpeakersError(InvalidInputError):
+    """More speakers than the model has voices for; the message names them."""
+
+    code = "too_many_speakers"
+
+
+class UnknownVoiceError(InvalidInputError):
+    """A voice that no replica has."""
+
+    code = "unknown_voice"
+
+
+class UnknownFormatError(InvalidInputError):
+    """An audio format that is not written here."""
+
+    code = "unknown_format"
+
+
+class UnsupportedTextError(InvalidInputError):
+    """Text in a language or script that the engine can't speak."""
+
+    code = "unsupported_text"
+
+
+class InputTooLongError(InvalidInputError):
+    """More text than one synchronous request may carry."""
+
+    status = 413
+    code = "input_too_long"
+
+
+class NotFoundError(ServeError):
+    """The named resource does not exist."""
+
+    status = 404
+    code = "not_found"
+
+
+class OverloadedError(ServeError):
+    """A bounded queue is full."""
+
+    status = 429
+    code = "overloaded"
+    retry_helps = True
+
+
+class NotReadyError(ServeError):
+    """No replica can speak right now."""
+
+    status = 503
+    code = "not_ready"
+    retry_helps = True
+
+
+class ConfigError(ServeError):
+    """Settings that contradict themselves or this machine."""
+
+    code = "bad_config"
+
+
+class EngineError(ServeError):
+    """One attempt at one segment failed inside the engine; another attempt may succeed."""
+
+    code = "engine_error"
+    retry_helps = True
+
+
+class EngineCrashedError(EngineError):
+    """The engine or its process died."""
+
+    code = "engine_crashed"
+
+
+class EngineTimeoutError(EngineError):
+    """The engine gave no audio within its time."""
+
+    status = 504
+    code = "engine_timeout"
+
+
+class EngineMemoryError(EngineError):
+    """The card ran out of memory for this segment."""
+
+    code = "engine_out_of_memory"
+
+
+class BadAudioError(ServeError):
+    """A segment's audio failed its quality check before any of it was sent."""
+
+    code = "bad_audio"
+    retry_helps = True
+
+
+class TakeMismatchError(ServeError):
+    """A second take differs from the part of the first that has already left."""
+
+    code = "take_mismatch"
+
+
+class SegmentFailedError(ServeError):
+    """A segment could not be spoken after all its retries and splits."""
+
+    code = "segment_failed"
+    retry_helps = True

@@ -1,0 +1,1 @@
+"""Plain data and rules of telemetry; the standard library only."""
