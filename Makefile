@@ -1,0 +1,40 @@
+# Every target sets up what it needs: .venv with the pinned packages of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo serve test lint bench clean
+
+demo: $(VENV)/.ready-run
+	$(BIN)/vibevoice-serve demo --config configs/local.yaml --cards simulated \
+		--script configs/examples/scene.txt --output out/demo.wav
+
+serve: $(VENV)/.ready-run
+	$(BIN)/vibevoice-serve serve --config configs/local.yaml
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready-run: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) -e '.[piper]'
+	touch $@
+
+$(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) -e '.[piper,ui,dev]'
+	touch $@ $(VENV)/.ready-run

@@ -1,0 +1,171 @@
+"""A small HTTP client of the service, as the command line uses it."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from serve_app.errors import NotReadyError, ServeError
+
+_CONNECT_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 300.0
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A finished download.
+
+    Args:
+        path: The file.
+        bytes_written: Its size.
+        wall_s: From the request to the last byte.
+        outcome: Body of ``GET /v1/audio/speech/{id}``.
+    """
+
+    path: Path
+    bytes_written: int
+    wall_s: float
+    outcome: Mapping[str, Any]
+
+
+class Client:
+    """Calls a running service.
+
+    Args:
+        url: Its base URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
+        self._http = httpx.Client(base_url=url, timeout=timeout)
+        self._url = url
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """GET a JSON answer.
+
+        Raises:
+            ServeError: The service refused, with its message.
+            NotReadyError: Nothing listens there.
+        """
+        try:
+            answer = self._http.get(path, params=params)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if answer.is_error:
+            raise _refusal(answer)
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def speak(
+        self,
+        body: Mapping[str, Any],
+        path: Path,
+        on_progress: Callable[[Mapping[str, Any]], None] = lambda _outcome: None,
+    ) -> Spoken:
+        """Speak a request into a file; a WAV gets its true length at the end.
+
+        Args:
+            body: As for ``POST /v1/audio/speech``.
+            path: Where the audio goes; its folder is made.
+            on_progress: Called twice a second with the stream's outcome so far.
+        Raises:
+            ServeError: The service refused, or the stream broke off.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        begun_s = time.monotonic()
+        try:
+            with self._http.stream("POST", "/v1/audio/speech", json=dict(body)) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _refusal(answer)
+                status = f"/v1/audio/speech/{answer.headers['x-request-id']}"
+                with path.open("wb") as file, _Polling(self, status, on_progress):
+                    for data in answer.iter_raw():
+                        file.write(data)
+        except httpx.RemoteProtocolError as error:
+            outcome = self.get(status)
+            raise ServeError(
+                f"The stream broke off: {outcome['error'] or error}. {path} holds its beginning."
+            ) from error
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        outcome = self._ended(status)
+        if outcome["status"] != "complete":
+            raise ServeError(f"The stream ended as {outcome['status']}: {outcome['error']}")
+        size = path.stat().st_size
+        if body.get("response_format") == "wav":
+            _set_wav_length(path, size)
+        return Spoken(path, size, time.monotonic() - begun_s, outcome)
+
+    def _ended(self, status: str) -> dict[str, Any]:
+        """The outcome once the service has noted the end, which follows the last byte."""
+        deadline_s = time.monotonic() + _CONNECT_TIMEOUT_S
+        while True:
+            outcome = self.get(status)
+            if outcome["status"] != "running" or time.monotonic() > deadline_s:
+                return outcome
+            time.sleep(0.02)
+
+    def _unreachable(self, error: Exception) -> NotReadyError:
+        return NotReadyError(
+            f"Nothing answers at {self._url} ({type(error).__name__}). Start the service with "
+            "'vibevoice-serve serve --config configs/local.yaml', or name another with --url."
+        )
+
+
+class _Polling:
+    """Asks for a stream's progress in a thread while the audio is read."""
+
+    def __init__(
+        self, client: Client, path: str, on_progress: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        self._client, self._path, self._on_progress = client, path, on_progress
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="progress", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=2 * _CONNECT_TIMEOUT_S)
+
+    def _poll(self) -> None:
+        while not self._stop.wait(_POLL_S):
+            try:
+                self._on_progress(self._client.get(self._path))
+            except ServeError:
+                return  # the stream itself tells what is wrong
+
+
+def _refusal(answer: httpx.Response) -> ServeError:
+    try:
+        message = answer.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = answer.text[:200]
+    return ServeError(f"The service answered {answer.status_code}: {message}")
+
+
+def _set_wav_length(path: Path, size: int) -> None:
+    """Replace a streamed WAV's unknown lengths, so that every player shows the duration."""
+    with path.open("r+b") as file:
+        head = file.read(4096)
+        start = head.index(b"data") + 8
+        file.seek(4)
+        file.write(struct.pack("<I", size - 8))
+        file.seek(start - 4)
+        file.write(struct.pack("<I", size - start))

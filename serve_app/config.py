@@ -1,0 +1,179 @@
+"""Settings: strict pydantic models, and the only reader of the environment.
+
+A file in ``configs/`` is a Ray Serve config; what stands under ``args`` of the application
+``vibevoice`` is a :class:`Settings`. Unknown keys are errors in both, here and in Ray's part
+(Ray's own schema lets them pass).
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from serve_app.errors import ConfigError
+
+IMPORT_PATH = "serve_app.app:build"
+
+
+class StrictModel(BaseModel):
+    """Frozen, no unknown keys, described by the docstrings under its fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class EngineSettings(StrictModel):
+    """Which engine speaks."""
+
+    kind: Literal["piper", "simulated", "vibevoice"]
+    """Its name."""
+    slots: int = Field(default=1, ge=1, le=64)
+    """Segments that one replica speaks at once."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Engine's own options, checked by the engine when it is made."""
+
+
+class SpeechSettings(StrictModel):
+    """Limits of one synchronous request, and the fan-out's bounds (see ``pieces.FanOutRules``)."""
+
+    max_input_characters: int = Field(default=20_000, ge=1)
+    """Longer input is answered with 413."""
+    max_concurrent_requests: int = Field(default=64, ge=1)
+    """Streams at once on one ingress; one more is answered with 429."""
+    look_ahead_segments: int = Field(default=32, ge=1)
+    """Segments dispatched from the listener's on."""
+    buffer_mib: int = Field(default=40, ge=4)
+    """PCM in flight or held for one request."""
+    attempts: int = Field(default=4, ge=1)
+    """Takes of one segment before a fault is final."""
+    takes: int = Field(default=3, ge=1)
+    """Seeds tried before a bad segment is split."""
+    assign_timeout_s: float = Field(default=120.0, gt=0)
+    """Wait for a slot on a replica."""
+    first_chunk_timeout_s: float = Field(default=30.0, gt=0)
+    """From the slot to the first sound."""
+    chunk_timeout_s: float = Field(default=20.0, gt=0)
+    """Between two chunks of a segment."""
+    live: bool = False
+    """Let each segment out while it is spoken, not only the first; for one card slower than a
+    third of real time. The others are let out once complete and checked (see ``takes``)."""
+
+
+class TelemetrySettings(StrictModel):
+    """What is watched; where it is sent is told by the standard ``OTEL_*`` variables."""
+
+    sample_period_s: float = Field(default=1.0, ge=0.1, le=60)
+    """Period of the sampler on each node."""
+    simulated_cards_per_node: int = Field(default=8, ge=1, le=64)
+    """Cards that each node shows where ``cards`` is ``simulated``."""
+
+
+class Settings(StrictModel):
+    """The arguments of the application."""
+
+    engine: EngineSettings
+    cards: Literal["nvml", "simulated", "none"]
+    """Real cards, cards that exist only in software (and say so everywhere), or none."""
+    replicas: int | Literal["every_card"] = 1
+    """Number of replicas, or one for each card that the cluster has when it is deployed."""
+    replica_cpus: float = Field(default=0.5, ge=0)
+    """CPUs that Ray books for one replica."""
+    max_constructor_retries: int = Field(default=3, ge=1)
+    """Failed starts of a replica before the deployment is declared unhealthy."""
+    speech: SpeechSettings = SpeechSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    model_aliases: tuple[str, ...] = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+    """Model names of other services that clients may send."""
+    voice_aliases: dict[str, str] = Field(default_factory=dict)
+    """Voice id by a name that clients may send, such as OpenAI's stock voices."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.replicas == "every_card" and self.cards != "nvml":
+            raise ValueError(
+                f"replicas: every_card needs cards: nvml, not {self.cards!r}; give a number instead"
+            )
+        if isinstance(self.replicas, int) and self.replicas < 1:
+            raise ValueError(f"replicas must be at least 1, not {self.replicas}")
+        return self
+
+
+class ServeFile(StrictModel):
+    """A Ray Serve config file as the command line uses it."""
+
+    host: str
+    port: int
+    settings: Settings
+    raw: dict[str, Any]
+
+    def with_cards(self, cards: Literal["nvml", "simulated", "none"]) -> ServeFile:
+        """The same service with another choice of cards.
+
+        Raises:
+            ConfigError: It contradicts the other settings.
+        """
+        raw = copy.deepcopy(self.raw)
+        for application in raw["applications"]:
+            if application.get("import_path") == IMPORT_PATH:
+                application["args"] = {**(application.get("args") or {}), "cards": cards}
+        return _serve_file(raw)
+
+
+def parse_settings(args: dict[str, Any]) -> Settings:
+    """Check the application's arguments.
+
+    Raises:
+        ConfigError: Names every wrong key with its place and what is allowed.
+    """
+    try:
+        return Settings.model_validate(args)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, item['loc'])) or 'args'}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ConfigError(
+            "The application's settings (args) are wrong:\n" + "\n".join(lines)
+        ) from None
+
+
+def load_serve_file(path: Path) -> ServeFile:
+    """Read a Serve config and check our part of it; Ray's part is checked by ``rayconfig``.
+
+    Raises:
+        ConfigError: The file can't be read, is no YAML, or has no application of ours.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} can't be read as a Serve config: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} is no Serve config; see configs/local.yaml for one that works.")
+    return _serve_file(raw)
+
+
+def _serve_file(raw: dict[str, Any]) -> ServeFile:
+    for application in raw.get("applications") or []:
+        if application.get("import_path") == IMPORT_PATH:
+            http = raw.get("http_options") or {}
+            return ServeFile(
+                host=http.get("host", "127.0.0.1"),
+                port=http.get("port", 8000),
+                settings=parse_settings(application.get("args") or {}),
+                raw=raw,
+            )
+    raise ConfigError(
+        f"The Serve config has no application with import_path {IMPORT_PATH}; "
+        "see configs/local.yaml for one that works."
+    )
+
+
+def otlp_endpoint() -> str | None:
+    """Where OTLP goes, by the standard variables; None when nothing is exported."""
+    return os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    )

@@ -1,0 +1,115 @@
+"""From a plan to its audio in order: dispatch, retry, split, cancel.
+
+The fan-out knows no Ray: it is given a callable that speaks one :class:`SpeakTask` somewhere and
+yields :class:`Started`, chunks and one :class:`SpeechReport`. Its rules:
+
+* Segments go out in plan order, as many at once as the pool has places, and no further ahead of
+  the listener than ``look_ahead`` segments or ``buffer_bytes`` of PCM: memory depends on what is
+  in flight, never on the script. The segment that the listener waits for is never held back.
+* What is delivered is in plan order. Nothing of a segment leaves before its turn.
+* **A fault** (the replica died, hung, ran out of memory) is answered by the same segment with the
+  same seed. If part of it had left, that many bytes of the new take are compared with what was
+  sent and skipped; if they differ, :class:`TakeMismatchError` ends the stream.
+* **A bad take** (see ``core.quality``) of which nothing was let out is spoken again with the next
+  seed of its key, then split in halves at a fixed place. Seeds depend on the number of bad takes
+  only, so faults never change the audio. A bad take that had been let out ends the stream if
+  words are missing (``quality`` decides), and is reported as doubtful otherwise. What is let out
+  when is told in ``takes``.
+* After the last attempt :class:`SegmentFailedError` names the segment and its text.
+* Closing the stream cancels every child and waits until each is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from serve_app.core.fair import FairPool
+from serve_app.core.plan import PlannedSegment
+from serve_app.pieces import Delivery, FanOutRules, Piece, Speak
+from serve_app.takes import SegmentRun
+
+TaskOptions = tuple[tuple[str, float], ...]
+
+
+class FanOut:
+    """One script's way over the replicas; iterate :meth:`pieces` once.
+
+    Args:
+        segments: The plan, in order.
+        speak: Speaks one task somewhere.
+        pool: Places shared by all requests.
+        rules: Bounds and time-outs.
+        voices: Voice id by speaker.
+        options: Engine options, as in the plan's keys.
+        on_event: Told of retries and splits, for logs and counters.
+    """
+
+    def __init__(
+        self,
+        segments: tuple[PlannedSegment, ...],
+        speak: Speak,
+        pool: FairPool,
+        rules: FanOutRules,
+        *,
+        voices: dict[str, str],
+        options: TaskOptions = (),
+        on_event: Callable[[Delivery], None] = lambda _event: None,
+    ) -> None:
+        self._waiting = deque(segments)
+        self._window: deque[SegmentRun] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._speak, self._pool, self._rules = speak, pool, rules
+        self._voices, self._options, self._on_event = voices, options, on_event
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """Yield audio and ends of parts, in plan order.
+
+        Raises:
+            ServeError: The stream can't go on; what was yielded is a true beginning.
+        """
+        try:
+            self._fill()
+            while self._window:
+                run = self._window[0]
+                run.open()
+                async with aclosing(run.delivered()) as delivered:
+                    async for piece in delivered:
+                        self._fill()
+                        yield piece
+                self._window.popleft()
+                self._fill()
+        finally:
+            await self._cancel()
+
+    def _fill(self) -> None:
+        while self._waiting and (not self._window or self._has_room(self._waiting[0])):
+            run = SegmentRun(
+                self._waiting.popleft(),
+                self._speak,
+                self._rules,
+                voices=self._voices,
+                options=self._options,
+                on_event=self._on_event,
+            )
+            self._window.append(run)
+            task = asyncio.create_task(run.work(self._pool, owner=self))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _has_room(self, segment: PlannedSegment) -> bool:
+        if len(self._window) >= self._rules.look_ahead:
+            return False
+        ahead = sum(run.weight_bytes for run in self._window)
+        return ahead + self._rules.bytes_of(segment.segment.est_s) <= self._rules.buffer_bytes
+
+    async def _cancel(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        # The children answer for their own errors through the window; here only their end counts.
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._window.clear()
+        self._waiting.clear()

@@ -1,0 +1,135 @@
+"""The service on this machine: Ray and Serve started, and stopped again, by one object.
+
+Ray reads its environment when its processes start, so everything that is told by variables
+(tracing, usage statistics off) is set here, before Ray is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serve_app.config import ServeFile
+from serve_app.errors import ConfigError
+from telemetry.otel import TRACE_DIR, tracing_environment
+
+RAY_ENVIRONMENT: Mapping[str, str] = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+}
+
+
+def ray_environment(trace_dir: Path | None = None) -> dict[str, str]:
+    """Variables for Ray's processes: no usage statistics, and tracing where it is wanted.
+
+    Args:
+        trace_dir: Folder for spans as JSON lines, besides what ``OTEL_*`` asks for.
+    """
+    added = {} if trace_dir is None else {TRACE_DIR: str(trace_dir)}
+    return {**RAY_ENVIRONMENT, **added, **tracing_environment({**os.environ, **added})}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalService:
+    """A running service.
+
+    Args:
+        url: Where it listens.
+        started_ray: True if this process started Ray and will stop it.
+    """
+
+    url: str
+    started_ray: bool
+
+
+@contextmanager
+def running(
+    file: ServeFile,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    address: str | None = None,
+    environment: Mapping[str, str],
+    quiet: bool = False,
+) -> Iterator[LocalService]:
+    """Start the applications of a Serve config; stop on exit whatever was started here.
+
+    Args:
+        file: The config.
+        host, port: Listen elsewhere than the config says.
+        address: Join this Ray cluster instead of starting one.
+        environment: Variables for Ray's processes, from :func:`ray_environment`.
+        quiet: Keep Ray's log lines out of this terminal.
+    Raises:
+        ConfigError: The config does not fit Ray's schema or this cluster.
+    """
+    os.environ.update(environment)
+    import ray  # noqa: PLC0415 - after the environment is set
+    from ray import serve  # noqa: PLC0415
+
+    from serve_app.rayconfig import check_serve_config  # noqa: PLC0415
+
+    check_serve_config(file.raw)
+    host, port = host or file.host, file.port if port is None else port
+    started_ray = not ray.is_initialized()
+    if started_ray:
+        _init(address, quiet=quiet)
+    try:
+        serve.start(
+            proxy_location=file.raw.get("proxy_location", "HeadOnly"),
+            http_options={**(file.raw.get("http_options") or {}), "host": host, "port": port},
+        )
+        for application in file.raw["applications"]:
+            _run(application)
+        yield LocalService(f"http://{_reachable(host)}:{port}", started_ray)
+    finally:
+        serve.shutdown()
+        if started_ray:
+            ray.shutdown()
+
+
+def _init(address: str | None, *, quiet: bool) -> None:
+    import ray  # noqa: PLC0415
+
+    options: dict[str, Any] = {"log_to_driver": not quiet, "logging_level": "warning"}
+    if address is None:
+        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    ray.init(address=address, **options)
+
+
+def _run(application: Mapping[str, Any]) -> None:
+    from ray import serve  # noqa: PLC0415
+    from ray._common.utils import import_attr  # noqa: PLC0415
+
+    built = import_attr(application["import_path"])(application.get("args") or {})
+    try:
+        serve.run(
+            built,
+            name=application["name"],
+            route_prefix=application.get("route_prefix", "/"),
+        )
+    except RuntimeError as error:
+        raise ConfigError(
+            f"Application {application['name']!r} did not come up: {error} "
+            "The replica's log under /tmp/ray/session_latest/logs/serve says why."
+        ) from error
+
+
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+
+
+def wait_for_signal() -> None:
+    """Block until SIGINT or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()

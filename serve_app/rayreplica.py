@@ -1,0 +1,99 @@
+"""A replica's start inside its Ray process: its engine, its card, its node's telemetry."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+import ray
+from ray import serve
+
+from serve_app.config import Settings
+from serve_app.engines.registry import create
+from serve_app.replica import ReplicaIdentity, ReplicaInfo, Speaker
+from telemetry.actor import NodeLink, assigned_card, local_actor
+from telemetry.node import TelemetryConfig
+from telemetry.otel import Metrics, flush_spans, start_metrics
+from telemetry.spans import NoSynthesisHook, SynthesisMetrics
+
+logger = logging.getLogger(__name__)
+
+_ACTOR_TIMEOUT_S = 15.0
+_LOAD_PERIOD_S = 15.0
+
+
+class RunningReplica:
+    """A speaker with what it needs in this process; made by :func:`start_replica`.
+
+    Args:
+        speaker: Speaks.
+        metrics: Its exporter, or None where nothing is exported.
+    """
+
+    def __init__(self, speaker: Speaker, metrics: Metrics | None) -> None:
+        self.speaker, self._metrics = speaker, metrics
+        self._reporting = asyncio.create_task(self._report_load())
+
+    @property
+    def info(self) -> ReplicaInfo:
+        """Engine, card and slots."""
+        return self.speaker.info
+
+    async def close(self) -> None:
+        """Stop the engine and flush what is still to be exported; bounded."""
+        self._reporting.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reporting
+        await self.speaker.close()
+        await asyncio.to_thread(flush_spans)
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
+
+    async def _report_load(self) -> None:
+        while True:
+            self.speaker.report_load()
+            await asyncio.sleep(_LOAD_PERIOD_S)
+
+
+async def start_replica(settings: Settings) -> RunningReplica:
+    """Make the engine, find the card, speak a test word.
+
+    Raises:
+        ConfigError: The engine can't be made on this machine.
+        EngineError, BadAudioError: It does not speak; Serve tries again, a bounded number of times.
+    """
+    options = {**settings.engine.options, "slots": settings.engine.slots}
+    engine = await asyncio.to_thread(create, settings.engine.kind, options)
+    replica = serve.get_replica_context().replica_id.unique_id
+    node = ray.get_runtime_context().get_node_id()
+    actor = await local_actor(telemetry_config(settings), _ACTOR_TIMEOUT_S)
+    card = None
+    if settings.cards == "nvml":
+        card = await asyncio.to_thread(assigned_card)
+    elif settings.cards == "simulated" and actor is not None:
+        card = await asyncio.wait_for(actor.assign_simulated.remote(replica), _ACTOR_TIMEOUT_S)
+    simulated = settings.cards == "simulated" or engine.info.name == "simulated"
+    metrics = start_metrics(f"replica-{replica}", {"ray.node_id": node})
+    speaker = Speaker(
+        engine,
+        ReplicaIdentity(replica=replica, node=node, card_uuid=card, simulated=simulated),
+        NodeLink(actor, replica, card),
+        NoSynthesisHook() if metrics is None else SynthesisMetrics(metrics.meter),
+    )
+    try:
+        await speaker.warm_up()
+    except BaseException:
+        await speaker.close()
+        raise
+    logger.info("replica %s speaks with %s on card %s", replica, engine.info.model, card)
+    return RunningReplica(speaker, metrics)
+
+
+def telemetry_config(settings: Settings) -> TelemetryConfig:
+    """What each node watches, from the application's settings."""
+    return TelemetryConfig(
+        cards=settings.cards,
+        simulated_cards=settings.telemetry.simulated_cards_per_node,
+        period_s=settings.telemetry.sample_period_s,
+    )

@@ -1,0 +1,115 @@
+"""The ingress' side of the replicas: a Serve handle turned into plain calls and our errors."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.engines.base import EngineInfo, SpeakTask
+from serve_app.errors import EngineCrashedError, EngineError, NotReadyError, ServeError
+from serve_app.ingress.service import Readiness
+from serve_app.pieces import SpeechReport, Started, TakeItem
+from serve_app.replica import ReplicaInfo
+
+_DESCRIBE_TIMEOUT_S = 3.0
+_FRESH_S = 30.0
+
+
+class ReplicaHandle:
+    """Calls replicas through Ray Serve.
+
+    Args:
+        handle: Handle of the ``Synth`` deployment.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, handle: DeploymentHandle[Any], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._handle, self._clock = handle, clock
+        self._streaming = handle.options(stream=True)
+        self._info: ReplicaInfo | None = None
+        self._spoke_s: float | None = None
+
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+        """Speak *task* on some replica; closing the stream cancels it there.
+
+        Raises:
+            ServeError: The engine's own error, or EngineCrashedError when the replica died.
+        """
+        response = self._streaming.speak.remote(task)
+        try:
+            async for item in response:
+                self._note(item)
+                yield item
+        except RayTaskError as error:
+            raise _own(error) from error
+        except RayActorError as error:
+            raise EngineCrashedError(
+                f"the replica that spoke segment {task.tag} is gone ({type(error).__name__})"
+            ) from error
+        except (RayError, RayServeException) as error:
+            raise EngineError(
+                f"the call for segment {task.tag} failed ({type(error).__name__}: {error})"
+            ) from error
+        finally:
+            # Leaving a stream doesn't stop its replica; only this does.
+            response.cancel()
+
+    async def engine(self) -> EngineInfo:
+        """Engine facts, asked once; a replica with a new revision is asked again.
+
+        Raises:
+            NotReadyError: No replica answers.
+        """
+        if self._info is None:
+            self._info = await self._describe()
+        return self._info.engine
+
+    async def readiness(self) -> Readiness:
+        """Ready if a replica has given audio in the last half minute, or answers now."""
+        if self._spoke_s is not None and self._clock() - self._spoke_s < _FRESH_S:
+            return Readiness(True, {"spoke_s_ago": round(self._clock() - self._spoke_s, 1)})
+        try:
+            self._info = await self._describe()
+        except NotReadyError as error:
+            return Readiness(False, {"reasons": [error.message]})
+        identity = self._info.identity
+        return Readiness(True, {"replica": identity.replica, "spoke_test_word": True})
+
+    async def _describe(self) -> ReplicaInfo:
+        response = self._handle.describe.remote()
+        try:
+            async with asyncio.timeout(_DESCRIBE_TIMEOUT_S):
+                info: ReplicaInfo = await response
+        except (TimeoutError, RayError, RayServeException) as error:
+            raise NotReadyError(
+                f"No replica answered within {_DESCRIBE_TIMEOUT_S:g} s ({type(error).__name__}): "
+                "they are starting, busy or gone. Try again shortly."
+            ) from error
+        finally:
+            response.cancel()
+        return info
+
+    def _note(self, item: TakeItem) -> None:
+        if isinstance(item, Started):
+            if self._info is not None and item.revision != self._info.engine.revision:
+                self._info = None
+        elif not isinstance(item, SpeechReport):
+            self._spoke_s = self._clock()
+
+
+def _own(error: RayTaskError) -> ServeError:
+    """The error that the replica raised, without Ray's wrapping."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, ServeError):
+        return cause
+    if isinstance(error, ServeError):
+        return type(error)(*error.args)
+    return EngineError(f"the replica failed with {type(cause or error).__name__}: {cause or error}")

@@ -1,0 +1,309 @@
+"""One segment on its way: its takes, what of it has left, when it is spoken again.
+
+A segment is spoken as one *part*, or as several after a split. A part may need several *takes*.
+The first part of a script is let out as soon as something can be heard in it, for the sake of the
+first sound. Those behind it are let out when they are complete and have passed their check:
+which take counts is then a matter of the text and its seeds alone, never of how far the listener
+had come. ``FanOutRules.live`` lets every segment out as soon as its turn comes, for a single slow
+card; a bad take is then noticed too late more often, and which take counts depends on timing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Hashable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Literal, NoReturn
+
+from serve_app.core.audio import BYTES_PER_S, pcm_from_bytes
+from serve_app.core.fair import FairPool
+from serve_app.core.plan import PlannedSegment, replan_halves, seed_of
+from serve_app.core.quality import QualityMeter
+from serve_app.core.retake import Outgoing
+from serve_app.core.segment import Segment
+from serve_app.core.stitch import pause_s
+from serve_app.engines.base import Chunk, Line, SpeakTask
+from serve_app.errors import (
+    BadAudioError,
+    EngineError,
+    EngineMemoryError,
+    EngineTimeoutError,
+    NotReadyError,
+    SegmentFailedError,
+    ServeError,
+    TakeMismatchError,
+)
+from serve_app.pieces import (
+    Delivery,
+    FanOutRules,
+    Part,
+    PartAudio,
+    PartEnd,
+    Piece,
+    Speak,
+    SpeechReport,
+    Started,
+    TakeItem,
+)
+
+_TEXT_SHOWN = 80
+_MAX_SPLITS = 3
+_RUNAWAY_FACTOR, _RUNAWAY_SLACK_S = 3.0, 15.0
+
+
+class _Track:
+    """A part being spoken: the same over all its takes."""
+
+    def __init__(self, planned: PlannedSegment, *, last: bool) -> None:
+        segment = planned.segment
+        self.planned, self.last = planned, last
+        self.part = Part(planned.key, segment.index, segment.before, segment.pause_s)
+        self.outgoing = Outgoing()
+        self.let_out = False
+
+    @property
+    def too_late(self) -> bool:
+        """No other seed can replace this take any more."""
+        return self.let_out or self.outgoing.sent_bytes > 0
+
+
+class SegmentRun:
+    """One planned segment: :meth:`work` fills it, :meth:`delivered` empties it.
+
+    Args:
+        planned: What to speak.
+        speak: Speaks one task somewhere.
+        rules: Bounds and time-outs.
+        voices: Voice id by speaker.
+        options: Engine options.
+        on_event: Told of retries and splits.
+    """
+
+    def __init__(
+        self,
+        planned: PlannedSegment,
+        speak: Speak,
+        rules: FanOutRules,
+        *,
+        voices: dict[str, str],
+        options: tuple[tuple[str, float], ...],
+        on_event: Callable[[Delivery], None],
+    ) -> None:
+        self._planned, self._speak, self._rules = planned, speak, rules
+        self._voices, self._options, self._on_event = voices, options, on_event
+        self._pieces: deque[tuple[_Track, Piece]] = deque()
+        self._changed = asyncio.Event()
+        self._open = False
+        self._finished = False
+        self._error: ServeError | None = None
+        self._held_bytes = 0
+        self._taken_bytes = 0
+
+    @property
+    def weight_bytes(self) -> int:
+        """PCM that this segment holds or, while it is spoken, may still come to hold."""
+        if self._finished:
+            return self._held_bytes
+        expected = self._rules.bytes_of(self._planned.segment.est_s)
+        return max(expected - self._taken_bytes, self._held_bytes)
+
+    def open(self) -> None:
+        """The listener waits for this segment now."""
+        self._open = True
+
+    async def delivered(self) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces as they come; they count as sent once yielded.
+
+        Raises:
+            ServeError: The segment can't be completed.
+        """
+        while True:
+            while self._pieces:
+                track, piece = self._pieces.popleft()
+                if isinstance(piece, PartAudio):
+                    self._held_bytes -= len(piece.chunk.pcm)
+                    self._taken_bytes += len(piece.chunk.pcm)
+                    track.outgoing.leave(piece.chunk.pcm)
+                yield piece
+            if self._error is not None:
+                raise self._error
+            if self._finished:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def work(self, pool: FairPool, owner: Hashable) -> None:
+        """Speak the segment; errors are kept for :meth:`delivered`."""
+        try:
+            await self._speak_part(self._planned, pool, owner, splits=0, last=True)
+        except ServeError as error:
+            self._error = error
+        except Exception as error:  # noqa: BLE001 - the listener must hear of a bug, not wait
+            self._error = SegmentFailedError(
+                f"Segment {self._planned.segment.index} ended with {type(error).__name__}: {error}"
+            )
+        finally:
+            self._finished = True
+            self._changed.set()
+
+    async def _speak_part(
+        self, planned: PlannedSegment, pool: FairPool, owner: Hashable, *, splits: int, last: bool
+    ) -> None:
+        track = _Track(planned, last=last)
+        faults = bad = 0
+        while True:
+            try:
+                queued_s = self._rules.clock()
+                async with pool.place(owner, first=faults + bad > 0):
+                    await self._take(
+                        track, seed_of(planned.key, bad), self._rules.clock() - queued_s
+                    )
+                return
+            except (BadAudioError, EngineError, NotReadyError) as error:
+                cause = error
+            is_bad = isinstance(cause, BadAudioError)
+            bad, faults = bad + is_bad, faults + (not is_bad)
+            memory = isinstance(cause, EngineMemoryError) and faults >= 2
+            if not track.too_late and (bad >= self._rules.takes or memory):
+                break
+            if faults >= self._rules.attempts or isinstance(cause, NotReadyError):
+                raise _failed(planned.segment, cause) from cause
+            self._tell("bad_take" if is_bad else "fault", cause)
+        halves = replan_halves(planned) if splits < _MAX_SPLITS else None
+        if halves is None:
+            raise _failed(planned.segment, cause) from cause
+        self._tell("split", cause)
+        self._drop_held(track)
+        for half in halves:
+            await self._speak_part(
+                half, pool, owner, splits=splits + 1, last=last and half is halves[-1]
+            )
+
+    def _tell(self, kind: Literal["fault", "bad_take", "split"], cause: ServeError) -> None:
+        self._on_event(Delivery(kind, self._planned.segment.index, cause.code))
+
+    async def _take(self, track: _Track, seed: int, waited_s: float) -> None:
+        self._drop_held(track)
+        track.outgoing.restart()
+        segment = track.planned.segment
+        meter = QualityMeter()
+        task = self._task(track.planned, seed, waited_s)
+        limit_bytes = self._rules.bytes_of(_RUNAWAY_FACTOR * segment.est_s + _RUNAWAY_SLACK_S)
+        early = self._rules.live or track.part.index == 0
+        heard_bytes = 0
+        held: list[Chunk] = []
+        report: SpeechReport | None = None
+        async with aclosing(self._timed(task)) as items:
+            async for item in items:
+                if isinstance(item, Chunk):
+                    heard_bytes += len(item.pcm)
+                    meter.feed(pcm_from_bytes(item.pcm))
+                    held.append(item)
+                    self._held_bytes += len(item.pcm)
+                    if heard_bytes > limit_bytes:
+                        _refuse(track, f"ran on for {heard_bytes / BYTES_PER_S:.0f} s")
+                    if early and meter.heard_sound:
+                        self._let_out(track, held)
+                elif isinstance(item, SpeechReport):
+                    report = item
+        if report is None:
+            raise EngineError(f"segment {segment.index}: the stream ended without a report")
+        self._finish(track, report, meter, held)
+
+    def _let_out(self, track: _Track, held: list[Chunk]) -> None:
+        """Hand what was held to the listener, less what of it an earlier take has sent."""
+        track.let_out = track.let_out or not self._rules.live
+        for chunk in held:
+            fresh = track.outgoing.skip(chunk.pcm)
+            self._held_bytes -= len(chunk.pcm) - len(fresh)
+            if fresh:
+                self._pieces.append((track, PartAudio(track.part, replace(chunk, pcm=fresh))))
+        held.clear()
+        self._changed.set()
+
+    def _finish(
+        self, track: _Track, report: SpeechReport, meter: QualityMeter, held: list[Chunk]
+    ) -> None:
+        planned = track.planned.segment
+        pauses_s = sum(pause_s(line.before) for line in planned.utterances[1:])
+        verdict = meter.verdict(planned.est_s, report.end.finish, pauses_s)
+        if not verdict.ok and (verdict.lost_words or not track.too_late):
+            _refuse(track, str(verdict))
+        self._let_out(track, held)
+        if not track.outgoing.caught_up:
+            raise TakeMismatchError(
+                f"A second take of segment {track.part.index} is shorter than the part already "
+                "sent: the stream ends here. Send the request again."
+            )
+        self._pieces.append((track, PartEnd(track.part, report, verdict, track.last)))
+        self._changed.set()
+
+    def _drop_held(self, track: _Track) -> None:
+        """Forget unsent audio of the part's earlier take; other parts keep theirs."""
+        kept = [(owner, piece) for owner, piece in self._pieces if owner is not track]
+        self._pieces = deque(kept)
+        self._held_bytes = sum(
+            len(piece.chunk.pcm) for _, piece in kept if isinstance(piece, PartAudio)
+        )
+
+    def _task(self, planned: PlannedSegment, seed: int, waited_s: float) -> SpeakTask:
+        segment = planned.segment
+        lines = tuple(
+            Line(
+                speaker=utterance.speaker,
+                voice=self._voices[utterance.speaker],
+                text=utterance.text,
+                pause_s=pause_s(utterance.before) if number else 0.0,
+            )
+            for number, utterance in enumerate(segment.utterances)
+        )
+        chunk_s = self._rules.head_chunk_s if self._open else self._rules.behind_chunk_s
+        return SpeakTask(
+            key=planned.key,
+            lines=lines,
+            seed=seed,
+            est_s=segment.est_s,
+            chunk_s=chunk_s,
+            options=self._options,
+            tag=segment.index,
+            waited_s=waited_s,
+        )
+
+    async def _timed(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+        """The take's items, each within its time."""
+        limit_s, waiting_for = self._rules.assign_timeout_s, "a free slot"
+        async with aclosing(self._speak(task)) as items:
+            while True:
+                try:
+                    async with asyncio.timeout(limit_s):
+                        item = await anext(items, None)
+                except TimeoutError:
+                    text = f"segment {task.tag}: waited {limit_s:g} s for {waiting_for}"
+                    if waiting_for == "a free slot":
+                        raise NotReadyError(f"{text}; all replicas are busy or gone.") from None
+                    raise EngineTimeoutError(text) from None
+                if item is None:
+                    return
+                yield item
+                if isinstance(item, Started):
+                    limit_s, waiting_for = self._rules.first_chunk_timeout_s, "the first sound"
+                else:
+                    limit_s, waiting_for = self._rules.chunk_timeout_s, "the next chunk"
+
+
+def _refuse(track: _Track, why: str) -> NoReturn:
+    segment = track.planned.segment
+    if not track.too_late:
+        raise BadAudioError(f"segment {segment.index}: {why}")
+    raise _failed(segment, BadAudioError(f"{why}, after part of it had been sent"))
+
+
+def _failed(segment: Segment, cause: ServeError) -> SegmentFailedError:
+    text = " ".join(utterance.text for utterance in segment.utterances)
+    shown = text if len(text) <= _TEXT_SHOWN else text[:_TEXT_SHOWN] + "..."
+    return SegmentFailedError(
+        f"Segment {segment.index} could not be spoken ({cause.code}: {cause}). "
+        f"Its text begins: {shown!r}. The audio before it is complete; send the request again."
+    )

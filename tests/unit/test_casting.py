@@ -1,0 +1,57 @@
+"""The cast is a function of the request, and every speaker has a voice that exists."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.core.casting import cast
+from serve_app.errors import InvalidInputError, UnknownVoiceError
+
+VOICES = {"alto": "Anna", "tenor": "Tom", "bass": "Ben", "mezzo": "Mia"}
+
+
+def test_the_requested_voice_goes_to_the_first_speaker_then_the_order() -> None:
+    assert cast(["Lily", "Jeyes", "Nurse"], VOICES, requested="bass") == {
+        "Lily": "bass",
+        "Jeyes": "alto",
+        "Nurse": "tenor",
+    }
+
+
+def test_explicit_then_by_name_then_by_order() -> None:
+    got = cast(["Lily", "anna", "Jeyes"], VOICES, explicit={"LILY": "mezzo"})
+    assert got == {"Lily": "mezzo", "anna": "alto", "Jeyes": "tenor"}
+
+
+def test_unknown_voice_is_named_with_those_that_exist() -> None:
+    with pytest.raises(UnknownVoiceError, match=r"'soprano'.*'alto', 'tenor'"):
+        cast(["Lily"], VOICES, requested="soprano")
+    with pytest.raises(UnknownVoiceError):
+        cast(["Lily"], VOICES, explicit={"Lily": "soprano"})
+
+
+def test_a_map_for_somebody_else_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"'bob'.*'Lily'"):
+        cast(["Lily"], VOICES, explicit={"Bob": "alto"})
+
+
+@given(
+    speakers=st.lists(st.text("abcdef", min_size=1, max_size=3), unique=True, max_size=4),
+    voices=st.lists(st.text("vwxyz", min_size=1, max_size=3), unique=True, min_size=1, max_size=5),
+    data=st.data(),
+)
+def test_distinct_voices_while_there_are_enough(
+    speakers: list[str], voices: list[str], data: st.DataObject
+) -> None:
+    table = {voice: voice.upper() for voice in voices}
+    requested = data.draw(st.sampled_from([*voices, "auto"]))
+    got = cast(speakers, table, requested=requested)
+    assert list(got) == speakers
+    assert set(got.values()) <= set(voices)
+    if len(voices) >= len(speakers):
+        assert len(set(got.values())) == len(speakers)
+    if speakers and requested != "auto":
+        assert got[speakers[0]] == requested
+    assert got == cast(speakers, table, requested=requested)

@@ -1,0 +1,231 @@
+"""Order, retries, splits, bounds and cancelling of the fan-out, without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serve_app.core.fair import FairPool
+from serve_app.core.plan import PlannedSegment, plan
+from serve_app.core.script import parse
+from serve_app.engines.base import SpeakTask
+from serve_app.errors import SegmentFailedError, TakeMismatchError
+from serve_app.fanout import FanOut
+from serve_app.pieces import Delivery, FanOutRules, PartAudio, PartEnd
+from tests.unit.fake_replicas import FakeReplicas
+
+TEXT = "\n\n".join(
+    f"Paragraph number {n} tells a short story about a ship. It sails on, and on, and on. "
+    f"Nobody knew where it went; {n} people asked. The harbour kept quiet."
+    for n in range(8)
+)
+VOICES = {"Narrator": "v"}
+RULES = FanOutRules(assign_timeout_s=5, first_chunk_timeout_s=5, chunk_timeout_s=5)
+
+
+def planned() -> tuple[PlannedSegment, ...]:
+    return plan(parse(TEXT), voices=VOICES, revision="1").segments
+
+
+async def heard(
+    replicas: FakeReplicas, rules: FanOutRules = RULES, width: int = 4
+) -> tuple[bytes, list[int], list[Delivery]]:
+    events: list[Delivery] = []
+    pool = FairPool(width)
+    fan_out = FanOut(planned(), replicas.speak, pool, rules, voices=VOICES, on_event=events.append)
+    audio, done = bytearray(), []
+    async for piece in fan_out.pieces():
+        if isinstance(piece, PartAudio):
+            audio += piece.chunk.pcm
+        elif piece.last:
+            done.append(piece.part.index)
+    assert (replicas.running, pool.used, pool.waiting) == (0, 0, 0)
+    return bytes(audio), done, events
+
+
+def fault_on(tag: int, *kinds: str) -> Callable[[SpeakTask, int], str | None]:
+    return lambda task, take: kinds[take] if task.tag == tag and take < len(kinds) else None
+
+
+async def test_every_segment_once_and_in_order() -> None:
+    replicas = FakeReplicas()
+    audio, done, events = await heard(replicas)
+    assert done == list(range(len(planned())))
+    assert len(done) > 5
+    assert len(replicas.taken) == len(done)
+    assert events == []
+    assert replicas.peak == 4
+    alone, *_ = await heard(FakeReplicas(), width=1)
+    assert alone == audio
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    faults=st.dictionaries(
+        st.integers(0, 7),
+        st.lists(st.sampled_from(["crash", "crash_after"]), min_size=1, max_size=3),
+    ),
+    width=st.integers(1, 6),
+    chunk=st.integers(2000, 50_000).map(lambda n: 2 * n),
+    live=st.booleans(),
+)
+def test_faults_never_change_a_byte(
+    faults: dict[int, list[str]], width: int, chunk: int, live: bool
+) -> None:
+    def fault(task: SpeakTask, take: int) -> str | None:
+        kinds = faults.get(task.tag, [])
+        return kinds[take] if take < len(kinds) else None
+
+    async def scenario() -> None:
+        undisturbed, *_ = await heard(FakeReplicas())
+        replicas = FakeReplicas(fault, chunk_bytes=chunk)
+        audio, done, events = await heard(replicas, replace(RULES, live=live), width)
+        assert audio == undisturbed
+        assert done == list(range(len(planned())))
+        assert [event.kind for event in events] == ["fault"] * replicas.crashes
+
+    asyncio.run(scenario())
+
+
+async def test_a_hang_is_a_fault_like_any_other() -> None:
+    undisturbed, *_ = await heard(FakeReplicas())
+    rules = replace(RULES, first_chunk_timeout_s=0.05)
+    audio, _, events = await heard(FakeReplicas(fault_on(3, "hang")), rules)
+    assert audio == undisturbed
+    assert events == [Delivery("fault", 3, "engine_timeout")]
+
+
+async def test_a_second_take_that_differs_ends_the_stream() -> None:
+    def fault(task: SpeakTask, take: int) -> str | None:
+        return ("crash_after", "other_audio")[take] if task.tag == 0 and take < 2 else None
+
+    with pytest.raises(TakeMismatchError, match="differs"):
+        await heard(FakeReplicas(fault))
+
+
+async def test_a_bad_take_gets_the_next_seed_and_the_same_one_every_time() -> None:
+    replicas = FakeReplicas(fault_on(2, "silent", "length"))
+    audio, done, events = await heard(replicas)
+    assert done == list(range(len(planned())))
+    assert [event.kind for event in events] == ["bad_take", "bad_take"]
+    seeds = [seed for tag, seed in replicas.taken if tag == 2]
+    assert len(set(seeds)) == 3
+    again = FakeReplicas(fault_on(2, "silent", "crash", "length"))
+    repeated, *_ = await heard(again, width=1)
+    assert repeated == audio
+    assert [seed for tag, seed in again.taken if tag == 2] == [
+        seeds[0],
+        seeds[1],
+        seeds[1],
+        seeds[2],
+    ]
+
+
+async def test_always_bad_is_split_and_the_halves_are_spoken() -> None:
+    long_est = planned()[4].segment.est_s
+
+    def fault(task: SpeakTask, _take: int) -> str | None:
+        return "silent" if task.tag == 4 and task.est_s > 0.7 * long_est else None
+
+    audio, done, events = await heard(FakeReplicas(fault))
+    assert done == list(range(len(planned())))
+    assert [event.kind for event in events] == ["bad_take", "bad_take", "split"]
+    assert len(audio) > 0
+
+
+async def test_out_of_memory_twice_is_split() -> None:
+    long_est = planned()[4].segment.est_s
+
+    def fault(task: SpeakTask, _take: int) -> str | None:
+        return "memory" if task.tag == 4 and task.est_s > 0.7 * long_est else None
+
+    _, done, events = await heard(FakeReplicas(fault))
+    assert done == list(range(len(planned())))
+    assert [(event.kind, event.code) for event in events] == [
+        ("fault", "engine_out_of_memory"),
+        ("split", "engine_out_of_memory"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["crash", "silent"])
+async def test_after_the_last_retry_the_error_names_segment_and_text(kind: str) -> None:
+    replicas = FakeReplicas(lambda task, _take: kind if task.tag == 5 else None)
+    with pytest.raises(SegmentFailedError, match=r"Segment 5 .*Paragraph|Segment 5 .*begins"):
+        await heard(replicas)
+    assert replicas.running == 0
+
+
+async def test_a_late_bad_verdict_on_the_first_segment_is_an_error_not_a_clean_end() -> None:
+    with pytest.raises(SegmentFailedError, match="after part of it had been sent"):
+        await heard(FakeReplicas(fault_on(0, "length")))
+
+
+async def test_leaving_cancels_every_child_at_once() -> None:
+    replicas = FakeReplicas(gate=asyncio.Event())
+    pool = FairPool(4)
+    fan_out = FanOut(planned(), replicas.speak, pool, RULES, voices=VOICES)
+
+    async def listen() -> None:
+        async for _ in fan_out.pieces():
+            pass
+
+    listener = asyncio.create_task(listen())
+    async with asyncio.timeout(5):
+        while replicas.running < 4:
+            await asyncio.sleep(0)
+    listener.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listener
+    assert (replicas.running, pool.used, pool.waiting) == (0, 0, 0)
+
+
+async def test_no_further_ahead_than_the_bounds() -> None:
+    segments = planned()
+    replicas = FakeReplicas()
+    room = int(2.5 * max(RULES.bytes_of(item.segment.est_s) for item in segments))
+    for rules, most in (
+        (replace(RULES, look_ahead=3), 3),
+        (replace(RULES, buffer_bytes=room), len(segments) - 1),
+    ):
+        replicas = FakeReplicas()
+        fan_out = FanOut(segments, replicas.speak, FairPool(64), rules, voices=VOICES)
+        pieces = fan_out.pieces()
+        await anext(pieces)  # the listener takes one piece and then reads no further
+        for _ in range(5000):
+            await asyncio.sleep(0)
+        assert len({tag for tag, _ in replicas.taken}) <= most
+        await pieces.aclose()
+
+
+async def test_a_small_buffer_never_stops_the_segment_the_listener_waits_for() -> None:
+    audio, done, _ = await heard(FakeReplicas(), replace(RULES, buffer_bytes=1))
+    undisturbed, *_ = await heard(FakeReplicas())
+    assert audio == undisturbed
+    assert done == list(range(len(planned())))
+
+
+async def test_only_the_segment_waited_for_is_asked_for_in_small_chunks() -> None:
+    asked: dict[int, float] = {}
+
+    def note(task: SpeakTask, _take: int) -> None:
+        asked[task.tag] = task.chunk_s
+
+    await heard(FakeReplicas(note))
+    assert asked[0] == RULES.head_chunk_s
+    assert asked[1] == RULES.behind_chunk_s
+
+
+async def test_ends_carry_the_report_of_the_take_that_counted() -> None:
+    fan_out = FanOut(
+        planned(), FakeReplicas(fault_on(1, "crash")).speak, FairPool(2), RULES, voices=VOICES
+    )
+    ends = [piece async for piece in fan_out.pieces() if isinstance(piece, PartEnd)]
+    assert all(end.verdict.ok and end.report.record.audio_s > 0 for end in ends)
+    assert [end.part.index for end in ends] == list(range(len(planned())))

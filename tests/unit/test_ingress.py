@@ -1,0 +1,236 @@
+"""The HTTP face without Ray: what is refused, what streams, how errors look."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+import pytest
+
+from serve_app.config import Settings, parse_settings
+from serve_app.core.fair import FairPool
+from serve_app.engines.base import EngineInfo, Voice
+from serve_app.engines.piper_text import require_speakable
+from serve_app.errors import NotReadyError
+from serve_app.ingress.http import create_app
+from serve_app.ingress.routes_speech import StreamCutError
+from serve_app.ingress.service import Readiness, Service
+from serve_app.outcomes import Outcomes
+from serve_app.speech import SpeechService
+from tests.unit.fake_replicas import FakeReplicas
+
+ENGINE = EngineInfo(
+    name="fake",
+    model="fake-1",
+    revision="1",
+    voices=(Voice("alto", "Anna", ("en",)), Voice("tenor", "Tom", ("en",))),
+    tokens_per_s=7.5,
+)
+SETTINGS = parse_settings(
+    {
+        "engine": {"kind": "simulated"},
+        "cards": "none",
+        "speech": {"max_input_characters": 5000, "max_concurrent_requests": 2},
+        "voice_aliases": {"alloy": "tenor"},
+    }
+)
+BODY = {"model": "fake-1", "input": "Hello, how are you today?", "voice": "alto"}
+
+
+class Known:
+    """Replicas whose engine is known, or that are not there yet."""
+
+    def __init__(self, ready: bool = True) -> None:
+        self.ready = ready
+
+    async def engine(self) -> EngineInfo:
+        if not self.ready:
+            raise NotReadyError("no replica answered")
+        return ENGINE
+
+    async def readiness(self) -> Readiness:
+        return Readiness(self.ready, {} if self.ready else {"reasons": ["no replica answered"]})
+
+
+async def _metrics(since: float | None) -> dict[str, Any]:
+    return {"gpu": [], "inference": [], "since": since}
+
+
+def service(
+    replicas: FakeReplicas, *, ready: bool = True, settings: Settings = SETTINGS
+) -> Service:
+    speech = SpeechService(
+        settings.speech,
+        speak=replicas.speak,
+        pool=FairPool(2),
+        outcomes=Outcomes(),
+        voice_aliases=settings.voice_aliases,
+        check=require_speakable,
+    )
+    return Service(settings, speech, Known(ready), _metrics)
+
+
+def client_of(built: Service, *, show_errors: bool = False) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(create_app(built), raise_app_exceptions=show_errors)
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+@pytest.fixture
+def replicas() -> FakeReplicas:
+    return FakeReplicas()
+
+
+@pytest.fixture
+async def client(replicas: FakeReplicas) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(service(replicas)) as made:
+        yield made
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "flac", "mp3", "pcm"])
+async def test_speaks_in_every_format(client: httpx.AsyncClient, audio_format: str) -> None:
+    answer = await client.post("/v1/audio/speech", json={**BODY, "response_format": audio_format})
+    assert answer.status_code == 200
+    if audio_format == "pcm":
+        samples = np.frombuffer(answer.content, "<i2")
+    else:
+        with av.open(io.BytesIO(answer.content)) as container:
+            frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+            assert container.streams.audio[0].rate == 24_000
+        samples = np.concatenate(frames)
+        samples = samples if samples.dtype == np.int16 else (samples * 32767).astype(np.int16)
+    assert len(samples) > 12_000
+    assert int(np.abs(samples).max()) > 1000
+    outcome = (await client.get(f"/v1/audio/speech/{answer.headers['x-request-id']}")).json()
+    assert outcome["status"] == "complete"
+    assert outcome["segments_done"] == outcome["segments"] == int(answer.headers["x-segments"])
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({"input": ""}, 400, "speak"),
+        ({"input": " ... "}, 400, "speak"),
+        ({"input": "x" * 5001}, 413, "5000"),
+        ({"voice": "nobody"}, 400, "'alto', 'tenor'"),
+        ({"response_format": "ogg"}, 400, "wav"),
+        ({"model": "gpt-9"}, 404, "fake-1"),
+        (
+            {"input": "\n".join(f"{n}: Hello there." for n in ["Ann", "Bob", "Cid", "Dan", "Eva"])},
+            400,
+            "Eva",
+        ),
+        ({"input": "今天天气很好。"}, 400, "Latin letters"),
+        ({"speed": 1.5}, 400, "speed"),
+        ({"speed": 9}, 400, "speed"),
+        ({"instructions": "whisper"}, 400, "instructions"),
+        ({"stream_format": "sse"}, 400, "sse"),
+        ({"speakers": {"Zoe": "alto"}}, 400, "zoe"),
+        ({"colour": "red"}, 400, "colour"),
+    ],
+)
+async def test_refusals_name_the_fault_and_start_nothing(
+    client: httpx.AsyncClient,
+    replicas: FakeReplicas,
+    change: dict[str, Any],
+    status: int,
+    says: str,
+) -> None:
+    answer = await client.post("/v1/audio/speech", json={**BODY, **change})
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert says in error["message"]
+    assert answer.headers["x-should-retry"] == "false"
+    assert replicas.taken == []
+
+
+async def test_a_stranger_to_json_gets_our_shape(client: httpx.AsyncClient) -> None:
+    answer = await client.post(
+        "/v1/audio/speech", content=b"{", headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    missing = await client.get("/v2/nothing")
+    assert missing.status_code == 404
+    assert missing.json()["error"]["code"] == "not_found"
+
+
+async def test_stock_voice_names_are_mapped(client: httpx.AsyncClient) -> None:
+    answer = await client.post(
+        "/v1/audio/speech", json={**BODY, "voice": {"id": "alloy"}, "model": "tts-1"}
+    )
+    assert answer.status_code == 200
+    assert answer.headers["x-speakers"] == "Narrator=tenor"
+    voices = (await client.get("/v1/audio/voices")).json()
+    assert [voice["id"] for voice in voices["data"]] == ["alto", "tenor", "alloy"]
+    models = (await client.get("/v1/models")).json()["data"]
+    assert models[0]["id"] == "fake-1"
+    assert (await client.get("/v1/models/tts-1")).json()["alias_of"] == "fake-1"
+    assert (await client.get("/v1/models/none")).status_code == 404
+
+
+async def test_a_failure_before_the_first_sound_is_an_http_error() -> None:
+    async with client_of(service(FakeReplicas(lambda *_: "crash"))) as client:
+        answer = await client.post("/v1/audio/speech", json=BODY)
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "segment_failed"
+
+
+async def test_a_failure_in_mid_stream_cuts_the_stream_and_is_told() -> None:
+    text = "A first sentence that is spoken well. " + "And another one that never will be. " * 8
+    built = service(FakeReplicas(lambda task, _take: "crash" if task.tag == 1 else None))
+    async with client_of(built, show_errors=True) as client:
+        with pytest.raises(StreamCutError, match="Segment 1"):
+            async with client.stream(
+                "POST", "/v1/audio/speech", json={**BODY, "input": text}
+            ) as answer:
+                async for _ in answer.aiter_raw():
+                    pass
+    (outcome,) = built.speech.outcomes.all()
+    assert outcome.state == "failed"
+    assert "Segment 1" in (outcome.error or "")
+
+
+async def test_over_the_limit_of_streams_is_429() -> None:
+    replicas = FakeReplicas(gate=asyncio.Event())
+    async with client_of(service(replicas)) as client:
+        busy = [asyncio.create_task(client.post("/v1/audio/speech", json=BODY)) for _ in range(2)]
+        async with asyncio.timeout(5):
+            while replicas.running < 2:
+                await asyncio.sleep(0.01)
+        answer = await client.post("/v1/audio/speech", json=BODY)
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.headers["x-should-retry"] == "true"
+        assert replicas.gate is not None
+        replicas.gate.set()
+        assert [one.status_code for one in await asyncio.gather(*busy)] == [200, 200]
+
+
+async def test_health_and_readiness() -> None:
+    async with client_of(service(FakeReplicas(), ready=False)) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        answer = await client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["reasons"] == ["no replica answered"]
+        spoken = await client.post("/v1/audio/speech", json=BODY)
+        assert spoken.status_code == 503
+        assert int(spoken.headers["retry-after"]) > 0
+    async with client_of(service(FakeReplicas())) as client:
+        assert (await client.get("/readyz")).json() == {"status": "ready"}
+        assert (await client.get("/get_metrics", params={"since": 5})).json()["since"] == 5
+
+
+async def test_the_same_request_gives_the_same_bytes(client: httpx.AsyncClient) -> None:
+    one = await client.post("/v1/audio/speech", json={**BODY, "response_format": "wav"})
+    two = await client.post("/v1/audio/speech", json={**BODY, "response_format": "wav"})
+    other = await client.post(
+        "/v1/audio/speech", json={**BODY, "response_format": "wav", "seed": 7}
+    )
+    assert one.content == two.content
+    assert one.content != other.content
