@@ -3,8 +3,12 @@
 The way of a reading, and the module that owns each step::
 
     NVML (nvml) or a simulated card (simulated) --sampler thread (node)--> ring (core.window)
-        --node actor (node), one a node--> cluster view (cluster) --> page, JSON
-        --instruments as data, otel, spans--> OTLP
+        --node's actor (actor), one a node--> cluster view (cluster) --> JSON (body), page
+        --card_metrics--> OTLP (otel), each node its own cards
+
+The way of a synthesis, in its replica: a span (spans) and a record (core.sample), which goes to
+the node's actor (actor.NodeLink) and becomes metrics (spans.SynthesisMetrics) as declared in
+instruments. Spans leave over OTLP or into a file (otel, trace_file).
 
 Nothing here imports ``serve_app``. ``core`` is plain Python: no Ray, NVML or OpenTelemetry.
 """

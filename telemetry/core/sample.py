@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def unknown_uuid(index: int) -> str:
+    """What a card is called that was lost before its UUID could be read."""
+    return f"unknown-{index}"
+
+
 @dataclass(frozen=True, slots=True)
 class CardSample:
     """One reading of one card.
@@ -16,7 +21,8 @@ class CardSample:
     Args:
         timestamp: Unix time of the reading, s.
         index: NVML index on its node.
-        uuid: NVML UUID (``GPU-...``); the identity in every output.
+        uuid: NVML UUID (``GPU-...``), ``SIM-...`` of a simulated card, or :func:`unknown_uuid`;
+            the identity in every output.
         name: Product name.
         simulated: True for a card that exists only in software.
         gpu_util: 0..100, or None.

@@ -1,0 +1,281 @@
+"""One telemetry actor on each Ray node: a thin shell around :class:`~telemetry.node.NodeTelemetry`.
+
+Actors are detached, named after their node and pinned to it, and come back after a crash. Anyone
+may make the missing ones: two who try at once get the same actor. Each asks NVML for all cards of
+its node (which ``CUDA_VISIBLE_DEVICES`` does not hide from it) and needs no CPU share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from telemetry.card_metrics import observe_cards
+from telemetry.cluster import NodeInfo
+from telemetry.core.sample import SynthesisRecord
+from telemetry.core.window import AgedSample
+from telemetry.node import (
+    NodeSnapshot,
+    NodeTelemetry,
+    ReplicaLoad,
+    TelemetryConfig,
+    make_reader,
+)
+from telemetry.nvml import uuid_of
+from telemetry.otel import start_metrics
+
+logger = logging.getLogger(__name__)
+
+NAMESPACE = "vibevoice-telemetry"
+MAX_PENDING_CALLS = 1_000
+"""Calls that may wait for a node's actor before a caller's further ones are dropped."""
+
+
+def actor_name(node: str) -> str:
+    """Name of a node's actor in ``NAMESPACE``; *node* is the Ray node id."""
+    return f"telemetry:{node}"
+
+
+class TelemetryActor:
+    """What runs in the actor's process.
+
+    Args:
+        config: What to watch.
+    """
+
+    def __init__(self, config: TelemetryConfig) -> None:
+        self._node: str = ray.get_runtime_context().get_node_id()
+        self._config = config
+        self._telemetry = self._started(config)
+        self._metrics = start_metrics(f"telemetry-{self._node}", {"ray.node_id": self._node})
+        if self._metrics is not None:
+            observe_cards(
+                self._metrics.meter,
+                latest=self._latest,
+                loads=self._loads,
+                stale_after_s=config.stale_after_s,
+            )
+
+    def adopt(self, config: TelemetryConfig) -> None:
+        """Watch by another config from now on; nothing happens if it is the same."""
+        if config == self._config:
+            return
+        self._telemetry.close()
+        self._config = config
+        self._telemetry = self._started(config)
+
+    def record(self, record: SynthesisRecord) -> None:
+        """See :meth:`NodeTelemetry.record`."""
+        self._telemetry.record(record)
+
+    def load(self, replica: str, card_uuid: str | None, busy: int, slots: int) -> None:
+        """See :meth:`NodeTelemetry.load`."""
+        self._telemetry.load(replica, card_uuid, busy, slots)
+
+    def assign_simulated(self, replica: str) -> str:
+        """See :meth:`NodeTelemetry.assign_simulated`."""
+        return self._telemetry.assign_simulated(replica)
+
+    def snapshot(self, since: float | None = None) -> NodeSnapshot:
+        """See :meth:`NodeTelemetry.snapshot`."""
+        return self._telemetry.snapshot(since)
+
+    def close(self) -> None:
+        """Stop sampling and export a last time; bounded, for the moment before the end."""
+        self._telemetry.close()
+        if self._metrics is not None:
+            self._metrics.close()
+
+    # The metrics' callbacks outlive an adopted config, so they look the telemetry up each time.
+
+    def _latest(self) -> tuple[AgedSample, ...]:
+        return self._telemetry.latest()
+
+    def _loads(self) -> tuple[ReplicaLoad, ...]:
+        return self._telemetry.loads()
+
+    def _started(self, config: TelemetryConfig) -> NodeTelemetry:
+        reader = make_reader(config, self._node)
+        host = socket.gethostname()
+        telemetry = NodeTelemetry(self._node, host, reader, period_s=config.period_s)
+        telemetry.start()
+        return telemetry
+
+
+def ensure_actor(node: str, config: TelemetryConfig) -> Any:
+    """The handle of a node's actor, which is made if it is missing. Blocks: call it in a thread.
+
+    Raises:
+        RayError: The node is gone, or Ray is.
+    """
+    try:
+        handle = ray.get_actor(actor_name(node), namespace=NAMESPACE)
+    except ValueError:
+        options = ray.remote(TelemetryActor).options(
+            name=actor_name(node),
+            namespace=NAMESPACE,
+            get_if_exists=True,
+            lifetime="detached",
+            num_cpus=0,
+            max_restarts=-1,
+            max_pending_calls=MAX_PENDING_CALLS,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        )
+        return options.remote(config)
+    handle.adopt.remote(config)
+    return handle
+
+
+def ensure_actors(config: TelemetryConfig) -> dict[str, Any]:
+    """Handles of the actors of all nodes that are alive, by node id. Blocks, as above.
+
+    A node that leaves meanwhile is left out.
+    """
+    return _ensure(config, _alive_nodes(), {})
+
+
+def stop_actors(timeout_s: float = 5.0) -> None:
+    """Flush and end every node's actor. Blocks, *timeout_s* in all at most for the flush."""
+    handles = []
+    for node in _alive_nodes():
+        try:
+            handles.append(ray.get_actor(actor_name(node.id), namespace=NAMESPACE))
+        except ValueError:
+            continue
+    flushed = [handle.close.remote() for handle in handles]
+    if flushed:
+        ray.wait(flushed, num_returns=len(flushed), timeout=timeout_s)
+    for handle in handles:
+        ray.kill(handle)
+
+
+def assigned_card() -> str | None:
+    """UUID of the card that Ray gave this worker, or None without one. Blocks, as NVML does.
+
+    Raises:
+        UnknownCardError: Ray's id is not that of one of the node's cards.
+    """
+    ids = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    return uuid_of(str(ids[0])) if ids else None
+
+
+async def local_actor(config: TelemetryConfig, timeout_s: float = 5.0) -> Any | None:
+    """The actor of this worker's node, or None if it can't be had in time."""
+    node = ray.get_runtime_context().get_node_id()
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(ensure_actor, node, config), timeout_s)
+    except (TimeoutError, RayError) as error:
+        logger.warning("no telemetry on node %s: %s", node, error or "timed out")
+        return None
+
+
+class NodeLink:
+    """A replica's line to its node's actor: sends and forgets, never waits, never raises.
+
+    It is a :class:`~telemetry.spans.SynthesisHook`.
+
+    Args:
+        actor: From :func:`local_actor`; with None everything is dropped.
+        replica: Replica id.
+        card_uuid: The replica's card, or None.
+    """
+
+    def __init__(self, actor: Any | None, replica: str, card_uuid: str | None) -> None:
+        self._actor = actor
+        self._replica = replica
+        self._card_uuid = card_uuid
+
+    def spoken(self, record: SynthesisRecord, context: object) -> None:  # noqa: ARG002
+        """Send a record."""
+        self._send("record", record)
+
+    def load(self, busy: int, slots: int) -> None:
+        """Send how many slots are busy; at every change and every 30 s at least."""
+        self._send("load", self._replica, self._card_uuid, busy, slots)
+
+    def _send(self, method: str, *args: object) -> None:
+        if self._actor is None:
+            return
+        try:
+            getattr(self._actor, method).remote(*args)
+        except RayError as error:
+            logger.debug("telemetry dropped %s: %s", method, error)
+
+
+class RayCluster:
+    """Ray as the :class:`~telemetry.cluster.ClusterSource`: follows its nodes, asks their actors.
+
+    Args:
+        config: For the actors it makes on nodes that have none.
+    """
+
+    def __init__(self, config: TelemetryConfig) -> None:
+        self._config = config
+        self._handles: dict[str, Any] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="telemetry-reconcile")
+        self._running: asyncio.Future[tuple[NodeInfo, ...]] | None = None
+
+    async def nodes(self) -> tuple[NodeInfo, ...]:
+        """The nodes that are alive; each has an actor, or will have at the next call.
+
+        While an earlier call still waits for Ray, this one waits for the same answer.
+        """
+        if self._running is None or self._running.done():
+            loop = asyncio.get_running_loop()
+            self._running = loop.run_in_executor(self._thread, self._reconcile)
+        return await asyncio.shield(self._running)
+
+    async def snapshot(self, node: str, since: float | None) -> NodeSnapshot:
+        """What a node's actor knows.
+
+        Raises:
+            RayError: The actor is dead or restarting.
+            LookupError: The node has no actor yet.
+        """
+        handle = self._handles.get(node)
+        if handle is None:
+            raise LookupError(f"node {node} has no telemetry actor yet")
+        try:
+            snapshot: NodeSnapshot = await handle.snapshot.remote(since)
+        except RayError:
+            # It may be another actor next time; the reconciliation looks it up again.
+            self._handles.pop(node, None)
+            raise
+        return snapshot
+
+    def close(self) -> None:
+        """Let go of the thread; the actors stay."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _reconcile(self) -> tuple[NodeInfo, ...]:
+        nodes = _alive_nodes()
+        self._handles = _ensure(self._config, nodes, self._handles)
+        return nodes
+
+
+def _alive_nodes() -> tuple[NodeInfo, ...]:
+    return tuple(
+        NodeInfo(str(node["NodeID"]), str(node["NodeManagerHostname"]))
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+
+
+def _ensure(
+    config: TelemetryConfig, nodes: tuple[NodeInfo, ...], known: dict[str, Any]
+) -> dict[str, Any]:
+    """The handles that are known and still wanted, and those of the other nodes."""
+    handles = {}
+    for node in nodes:
+        try:
+            handles[node.id] = known.get(node.id) or ensure_actor(node.id, config)
+        except RayError as error:
+            logger.warning("no telemetry actor on node %s: %s", node.id, error)
+    return handles

@@ -1,0 +1,260 @@
+"""The cluster view as plain JSON: the body of ``GET /get_metrics``.
+
+Memory is in MiB here, as operators know it from ``nvidia-smi``; all else is in the units that
+the names say. A value that is not known is ``null``, never 0.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TypedDict
+
+from telemetry.cluster import ClusterSnapshot, NodeView
+from telemetry.core.sample import CardSample, SynthesisRecord
+from telemetry.core.window import AgedSample, Totals, merge_totals
+
+MIB = 2**20
+LAST_SYNTHESES = 20
+
+
+class GpuEntry(TypedDict):
+    """One sample of one card; see :class:`~telemetry.core.sample.CardSample`.
+
+    ``timestamp`` is Unix time in s, ``gpu_util`` in percent, ``mem_used`` and ``mem_total`` in
+    MiB, ``temp`` in deg C.
+    """
+
+    timestamp: float
+    node: str
+    index: int
+    uuid: str
+    name: str
+    gpu_util: float | None
+    mem_used: float | None
+    mem_total: float | None
+    temp: float | None
+    power_w: float | None
+    power_limit_w: float | None
+    sm_clock_mhz: float | None
+    mem_clock_mhz: float | None
+    simulated: bool
+    error: str | None
+
+
+class CardEntry(GpuEntry):
+    """A card as it is now: its newest sample, how old that is, and its replicas' slots."""
+
+    host: str
+    age_s: float
+    stale: bool
+    busy: int
+    slots: int
+
+
+class InferenceEntry(TypedDict):
+    """One segment that was spoken, or failed with ``error``.
+
+    ``output_duration`` is its audio and ``inference_time`` the time on a slot, both in s;
+    ``throughput_rt`` is the first per second of the other and ``rtf`` the inverse.
+    """
+
+    timestamp: float
+    input_tokens: int
+    input_characters: int
+    output_tokens: int
+    output_duration: float
+    inference_time: float
+    throughput_rt: float | None
+    tokens_per_s: float | None
+    rtf: float | None
+    queue_s: float
+    first_audio_s: float | None
+    node: str
+    replica: str
+    card_uuid: str | None
+    engine: str
+    model: str
+    simulated: bool
+    trace_id: str
+    error: str | None
+
+
+class TotalsEntry(TypedDict):
+    """Sums over all segments since the nodes' telemetry started.
+
+    ``rtf`` is time on slots per audio; ``throughput_rt`` is audio per ``elapsed_s``, the time
+    from the first start to the last end on any node, idle time included.
+    """
+
+    segments: int
+    failures: int
+    simulated: int
+    input_characters: int
+    input_tokens: int
+    output_tokens: int
+    audio_s: float
+    wall_s: float
+    elapsed_s: float
+    rtf: float | None
+    throughput_rt: float | None
+    cards: int
+    simulated_cards: int
+
+
+class NodeEntry(TypedDict):
+    """A node; ``age_s`` is the time since its last answer, null if it never gave one."""
+
+    id: str
+    host: str
+    state: str
+    age_s: float | None
+    card_source: str | None
+    problems: list[str]
+
+
+class MetricsBody(TypedDict):
+    """All of it; ``gpu`` and ``inference`` are oldest first."""
+
+    timestamp: float
+    gpu: list[GpuEntry]
+    cards: list[CardEntry]
+    inference: list[InferenceEntry]
+    totals: TotalsEntry
+    nodes: list[NodeEntry]
+    problems: list[str]
+
+
+def to_json(snapshot: ClusterSnapshot) -> MetricsBody:
+    """The body of ``GET /get_metrics``: every value is JSON as it is."""
+    views = [view for view in snapshot.nodes if view.snapshot is not None]
+    cards = [card for view in views for card in _cards(view, snapshot.stale_after_s)]
+    records = [record for view in views if view.snapshot for record in view.snapshot.records]
+    newest = heapq.nlargest(LAST_SYNTHESES, records, key=lambda record: record.timestamp)
+    totals = merge_totals(view.snapshot.totals for view in views if view.snapshot)
+    return {
+        "timestamp": snapshot.taken_at,
+        "gpu": _samples(views, snapshot),
+        "cards": cards,
+        "inference": [_inference(record) for record in reversed(newest)],
+        "totals": _totals(totals, cards),
+        "nodes": [_node(view) for view in snapshot.nodes],
+        "problems": [snapshot.problem] if snapshot.problem else [],
+    }
+
+
+def _samples(views: list[NodeView], snapshot: ClusterSnapshot) -> list[GpuEntry]:
+    """Every sample later than asked for; an old answer may hold more than that."""
+    since = snapshot.since
+    entries = [
+        _gpu(sample, view.id)
+        for view in views
+        if view.snapshot is not None
+        for sample in view.snapshot.samples
+        if since is None or sample.timestamp > since
+    ]
+    entries.sort(key=lambda entry: (entry["timestamp"], entry["node"], entry["index"]))
+    return entries
+
+
+def _gpu(sample: CardSample, node: str) -> GpuEntry:
+    return {
+        "timestamp": sample.timestamp,
+        "node": node,
+        "index": sample.index,
+        "uuid": sample.uuid,
+        "name": sample.name,
+        "gpu_util": sample.gpu_util,
+        "mem_used": _mib(sample.mem_used_bytes),
+        "mem_total": _mib(sample.mem_total_bytes),
+        "temp": sample.temp_c,
+        "power_w": sample.power_w,
+        "power_limit_w": sample.power_limit_w,
+        "sm_clock_mhz": sample.sm_clock_mhz,
+        "mem_clock_mhz": sample.mem_clock_mhz,
+        "simulated": sample.simulated,
+        "error": sample.error,
+    }
+
+
+def _mib(size_bytes: int | None) -> float | None:
+    return None if size_bytes is None else size_bytes / MIB
+
+
+def _cards(view: NodeView, stale_after_s: float) -> list[CardEntry]:
+    assert view.snapshot is not None
+    busy: dict[str, int] = {}
+    slots: dict[str, int] = {}
+    for load in view.snapshot.loads:
+        if load.card_uuid is not None:
+            busy[load.card_uuid] = busy.get(load.card_uuid, 0) + load.busy
+            slots[load.card_uuid] = slots.get(load.card_uuid, 0) + load.slots
+    return [
+        {
+            **_gpu(aged.sample, view.id),
+            "host": view.host,
+            "age_s": aged.age_s,
+            "stale": _is_stale(aged, view, stale_after_s),
+            "busy": busy.get(aged.sample.uuid, 0),
+            "slots": slots.get(aged.sample.uuid, 0),
+        }
+        for aged in view.cards
+    ]
+
+
+def _is_stale(aged: AgedSample, view: NodeView, stale_after_s: float) -> bool:
+    return view.state == "dead" or aged.age_s > stale_after_s
+
+
+def _inference(record: SynthesisRecord) -> InferenceEntry:
+    return {
+        "timestamp": record.timestamp,
+        "input_tokens": record.input_tokens,
+        "input_characters": record.input_characters,
+        "output_tokens": record.output_tokens,
+        "output_duration": record.audio_s,
+        "inference_time": record.wall_s,
+        "throughput_rt": record.throughput_rt,
+        "tokens_per_s": record.tokens_per_s,
+        "rtf": record.real_time_factor,
+        "queue_s": record.queue_s,
+        "first_audio_s": record.first_audio_s,
+        "node": record.node,
+        "replica": record.replica,
+        "card_uuid": record.card_uuid,
+        "engine": record.engine,
+        "model": record.model,
+        "simulated": record.simulated,
+        "trace_id": record.trace_id,
+        "error": record.error,
+    }
+
+
+def _totals(totals: Totals, cards: list[CardEntry]) -> TotalsEntry:
+    return {
+        "segments": totals.count,
+        "failures": totals.failures,
+        "simulated": totals.simulated,
+        "input_characters": totals.input_characters,
+        "input_tokens": totals.input_tokens,
+        "output_tokens": totals.output_tokens,
+        "audio_s": totals.audio_s,
+        "wall_s": totals.wall_s,
+        "elapsed_s": totals.elapsed_s,
+        "rtf": totals.real_time_factor,
+        "throughput_rt": totals.throughput_rt,
+        "cards": len(cards),
+        "simulated_cards": sum(card["simulated"] for card in cards),
+    }
+
+
+def _node(view: NodeView) -> NodeEntry:
+    known = view.snapshot
+    problems = list(known.problems) if known is not None else []
+    return {
+        "id": view.id,
+        "host": view.host,
+        "state": view.state,
+        "age_s": view.age_s,
+        "card_source": known.source if known is not None else None,
+        "problems": [*problems, *filter(None, [view.problem])],
+    }

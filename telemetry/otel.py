@@ -1,0 +1,227 @@
+"""OpenTelemetry's providers: where spans and metrics go, by the standard ``OTEL_*`` variables.
+
+Nothing is made at import, and nothing at all where nothing is configured:
+
+* ``OTEL_EXPORTER_OTLP_ENDPOINT``, or its ``_TRACES_`` and ``_METRICS_`` forms, switch OTLP on;
+  ``OTEL_EXPORTER_OTLP_PROTOCOL`` is ``http/protobuf`` unless it says ``grpc``.
+* ``VIBEVOICE_TRACE_DIR`` writes spans as lines of JSON into that directory.
+
+A collector that is dead or slow costs no one time: exports run on their own threads with
+bounded queues and short time-outs, and every flush and shutdown here is bounded.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from opentelemetry import trace
+from opentelemetry.metrics import Meter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+
+from telemetry.spans import SCOPE
+from telemetry.trace_file import JsonLinesSpanExporter
+
+logger = logging.getLogger(__name__)
+
+SERVICE_NAME = "vibevoice-serve"
+EXPORT_TIMEOUT_S = 2.5
+SHUTDOWN_TIMEOUT_S = 2.0
+SPAN_DELAY_MS = 500
+METRIC_INTERVAL_MS = 10_000
+TRACE_DIR = "VIBEVOICE_TRACE_DIR"
+IMPORT_PATH = "telemetry.otel:span_processors"
+_SERVE_EXPORTER = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
+_SERVE_RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
+
+
+def bounded(call: Callable[[], object], timeout_s: float) -> bool:
+    """Run a call that may block or fail, and stop waiting for it after *timeout_s*.
+
+    Returns:
+        True if it came back in time and without an error, which is logged. The thread of one
+        that did not come back ends with the call, or with the process.
+    """
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            call()
+        except Exception:
+            logger.exception("telemetry could not be sent")
+        else:
+            done.set()
+
+    thread = threading.Thread(target=run, name="otel-bounded", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return done.is_set()
+
+
+class BoundedSpanProcessor(BatchSpanProcessor):
+    """A batch processor that never holds up its process for longer than *timeout_s*.
+
+    Args:
+        exporter: Where the spans go; owned.
+        timeout_s: Longest flush or shutdown.
+    """
+
+    def __init__(self, exporter: SpanExporter, *, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
+        delay = None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else SPAN_DELAY_MS
+        super().__init__(exporter, schedule_delay_millis=delay)
+        self._timeout_s = timeout_s
+
+    def shutdown(self) -> None:
+        """Send what is queued, and give up after the time-out."""
+        if not bounded(super().shutdown, self._timeout_s):
+            self.span_exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int | None = None) -> bool:
+        """Send what is queued; False if that takes longer than the time-out."""
+        limit_s = self._timeout_s if timeout_millis is None else timeout_millis / 1000.0
+        return bounded(super().force_flush, limit_s)
+
+
+def _wants(signal: str, environ: Mapping[str, str]) -> bool:
+    """Whether OTLP is configured for ``TRACES`` or ``METRICS``."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    return any(environ.get(name, "").strip() for name in names)
+
+
+def _uses_grpc(signal: str, environ: Mapping[str, str]) -> bool:
+    names = (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    chosen = next((environ[name] for name in names if environ.get(name)), "http/protobuf")
+    return chosen.strip().lower() == "grpc"
+
+
+def _timeout_s(signal: str, environ: Mapping[str, str]) -> float | None:
+    """Our short time-out; None where the standard variables set one."""
+    names = ("OTEL_EXPORTER_OTLP_TIMEOUT", f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT")
+    return None if any(environ.get(name) for name in names) else EXPORT_TIMEOUT_S
+
+
+def _exporter(signal: Literal["TRACES", "METRICS"]) -> Any:
+    """The OTLP exporter of a signal, of the transport that the environment asks for.
+
+    Imported here: each transport pulls in a library of its own, and a process without a
+    collector needs neither.
+    """
+    transport = "grpc" if _uses_grpc(signal, os.environ) else "http"
+    part, name = {
+        "TRACES": ("trace_exporter", "OTLPSpanExporter"),
+        "METRICS": ("metric_exporter", "OTLPMetricExporter"),
+    }[signal]
+    module = import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{part}")
+    return getattr(module, name)(timeout=_timeout_s(signal, os.environ))
+
+
+def span_processors() -> list[SpanProcessor]:
+    """What Ray Serve puts into the tracer provider of each proxy and replica.
+
+    Serve calls it, without arguments, where ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH`` names it.
+    """
+    processors: list[SpanProcessor] = []
+    if _wants("TRACES", os.environ):
+        processors.append(BoundedSpanProcessor(_exporter("TRACES")))
+    if directory := os.environ.get(TRACE_DIR, "").strip():
+        processors.append(BoundedSpanProcessor(JsonLinesSpanExporter(Path(directory))))
+    return processors
+
+
+def tracing_environment(
+    environ: Mapping[str, str],
+    *,
+    service_name: str = SERVICE_NAME,
+    attributes: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Variables that every Ray process needs for one trace from the proxy to the replica.
+
+    They must be set before Ray starts, on every node. What the operator has set already stands.
+
+    Args:
+        environ: The environment as it is.
+        service_name: ``service.name`` unless ``OTEL_SERVICE_NAME`` is set.
+        attributes: Resource attributes to add to those of ``OTEL_RESOURCE_ATTRIBUTES``.
+
+    Returns:
+        The variables to add; none where no one wants spans, so that tracing costs nothing.
+    """
+    directory = environ.get(TRACE_DIR, "").strip()
+    if not directory and not _wants("TRACES", environ):
+        return {}
+    added = {
+        _SERVE_EXPORTER: IMPORT_PATH,
+        # Below 1 each process decides for itself and traces come apart.
+        _SERVE_RATIO: "1.0",
+        "OTEL_SERVICE_NAME": service_name,
+    }
+    added = {name: value for name, value in added.items() if not environ.get(name)}
+    present = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    new = ",".join(f"{name}={value}" for name, value in (attributes or {}).items())
+    if new:
+        # The last of two equal keys wins, and the operator's shall.
+        added["OTEL_RESOURCE_ATTRIBUTES"] = f"{new},{present}" if present else new
+    return added
+
+
+def flush_spans(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
+    """Send this process' spans before it is killed; True if all was sent in time."""
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        return True
+    return bounded(lambda: provider.force_flush(int(timeout_s * 1000)), timeout_s)
+
+
+class Metrics:
+    """A meter and its exporter; made by :func:`start_metrics`."""
+
+    def __init__(self, provider: MeterProvider) -> None:
+        self._provider = provider
+        self.meter: Meter = provider.get_meter(SCOPE)
+
+    def flush(self, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
+        """Export now; False if it was not done in time."""
+        return bounded(lambda: self._provider.force_flush(timeout_s * 1000), timeout_s)
+
+    def close(self, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
+        """Export a last time and stop, within *timeout_s*."""
+        bounded(lambda: self._provider.shutdown(timeout_s * 1000), timeout_s)
+
+
+def start_metrics(instance: str, attributes: Mapping[str, str] | None = None) -> Metrics | None:
+    """Start to export metrics, or None where no OTLP endpoint is configured.
+
+    Call it in the constructor of an actor or a replica, never at import or in a process that
+    forks: a forked child would export its parent's counters again.
+
+    Args:
+        instance: ``service.instance.id``: what tells this process from its neighbours, the same
+            over its whole life.
+        attributes: More resource attributes, such as ``ray.node_id``.
+    """
+    if not _wants("METRICS", os.environ):
+        return None
+    ours: dict[str, Any] = {
+        "service.name": SERVICE_NAME,
+        "service.instance.id": instance,
+        "host.name": socket.gethostname(),
+        **(attributes or {}),
+    }
+    # What the operator says in OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES stands.
+    resource = Resource.create(ours).merge(OTELResourceDetector().detect())
+    interval = None if "OTEL_METRIC_EXPORT_INTERVAL" in os.environ else METRIC_INTERVAL_MS
+    reader = PeriodicExportingMetricReader(_exporter("METRICS"), export_interval_millis=interval)
+    provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+    return Metrics(provider)

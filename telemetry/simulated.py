@@ -1,0 +1,164 @@
+"""Cards that exist only in software, and warm up under the load that replicas report.
+
+Each card is a first-order thermal body: its temperature approaches the one that its load would
+hold, with time constant ``tau_s``: ``T += (T_load - T) * (1 - exp(-dt / tau))``. Utilisation,
+power and clocks follow the load at once. Every sample says ``simulated=True``.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from telemetry.core.reader import CardSource, UnknownCardError
+from telemetry.core.sample import CardSample
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class CardModel:
+    """What a simulated card is like.
+
+    Args:
+        idle_c, full_c: Temperatures held without load and under full load.
+        tau_s: Time constant of warming and cooling.
+        idle_w, limit_w: Power without load and under full load.
+        memory_bytes: Memory of the card.
+        idle_memory_bytes, slot_memory_bytes: Memory used by nothing, and by each busy slot.
+        idle_mhz, full_mhz, memory_mhz: Clocks.
+    """
+
+    idle_c: float = 34.0
+    full_c: float = 68.0
+    tau_s: float = 40.0
+    idle_w: float = 70.0
+    limit_w: float = 400.0
+    memory_bytes: int = 80 * GIB
+    idle_memory_bytes: int = 8 * GIB
+    slot_memory_bytes: int = 2 * GIB
+    idle_mhz: float = 345.0
+    full_mhz: float = 1_980.0
+    memory_mhz: float = 2_619.0
+
+
+@dataclass(slots=True)
+class _Card:
+    """State of one card, guarded by the reader's lock."""
+
+    index: int
+    uuid: str
+    temp_c: float
+    busy: int = 0
+    slots: int = 0
+
+    @property
+    def load(self) -> float:
+        return min(self.busy / self.slots, 1.0) if self.slots > 0 else 0.0
+
+
+class SimulatedCards:
+    """A :class:`~telemetry.core.reader.CardReader` of cards that do not exist.
+
+    Args:
+        count: Number of cards, at least 1.
+        node: Node id; the cards are called ``SIM-<first 8 characters of it>-<index>``.
+        model: What they are like.
+        clock: Monotonic time, s.
+        wall: Unix time, s, for the samples' timestamps.
+
+    Raises:
+        ValueError: *count* is below 1.
+    """
+
+    source: CardSource = "simulated"
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        node: str,
+        model: CardModel | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        if count < 1:
+            raise ValueError(f"simulated cards must be at least 1, got {count}")
+        self._model = model or CardModel()
+        self._clock = clock
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._stepped_at = clock()
+        uuids = [f"SIM-{node[:8]}-{index}" for index in range(count)]
+        self._cards = {
+            uuid: _Card(index, uuid, self._model.idle_c) for index, uuid in enumerate(uuids)
+        }
+
+    @property
+    def uuids(self) -> tuple[str, ...]:
+        """The cards' UUIDs, by index."""
+        return tuple(self._cards)
+
+    def set_load(self, uuid: str, busy_slots: int, slots: int) -> None:
+        """Set what a card is doing from now on.
+
+        Args:
+            uuid: One of ``uuids``.
+            busy_slots: Slots that are speaking.
+            slots: Slots in all; 0 means an idle card.
+
+        Raises:
+            UnknownCardError: There is no such card.
+        """
+        with self._lock:
+            card = self._cards.get(uuid)
+            if card is None:
+                raise UnknownCardError(f"no simulated card {uuid!r}; there are {list(self._cards)}")
+            self._step()
+            card.busy, card.slots = max(busy_slots, 0), max(slots, 0)
+
+    def read(self) -> tuple[CardSample, ...]:
+        """One sample per card at the clock's present time."""
+        with self._lock:
+            self._step()
+            timestamp = self._wall()
+            return tuple(self._sample(card, timestamp) for card in self._cards.values())
+
+    def problems(self) -> tuple[str, ...]:
+        """Nothing can go wrong here."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _step(self) -> None:
+        """Bring every card to the present; loads are constant between two steps."""
+        now = self._clock()
+        model = self._model
+        share = 1.0 - math.exp(-max(now - self._stepped_at, 0.0) / model.tau_s)
+        self._stepped_at = now
+        for card in self._cards.values():
+            held_c = model.idle_c + card.load * (model.full_c - model.idle_c)
+            card.temp_c += (held_c - card.temp_c) * share
+
+    def _sample(self, card: _Card, timestamp: float) -> CardSample:
+        model, load = self._model, card.load
+        used = model.idle_memory_bytes + card.busy * model.slot_memory_bytes
+        return CardSample(
+            timestamp=timestamp,
+            index=card.index,
+            uuid=card.uuid,
+            name="Simulated card",
+            simulated=True,
+            gpu_util=100.0 * load,
+            mem_used_bytes=min(used, model.memory_bytes),
+            mem_total_bytes=model.memory_bytes,
+            temp_c=card.temp_c,
+            power_w=model.idle_w + load * (model.limit_w - model.idle_w),
+            power_limit_w=model.limit_w,
+            sm_clock_mhz=model.idle_mhz + load * (model.full_mhz - model.idle_mhz),
+            mem_clock_mhz=model.memory_mhz,
+        )
