@@ -136,7 +136,7 @@ def demo(
 def _text_of(argument: str) -> str:
     path = Path(argument)
     try:
-        is_file = path.is_file()
+        is_file = path.exists() and not path.is_dir()
     except OSError:  # a text longer than a file name may be
         is_file = False
     if is_file:

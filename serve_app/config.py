@@ -68,8 +68,8 @@ class TelemetrySettings(StrictModel):
 
     sample_period_s: float = Field(default=1.0, ge=0.1, le=60)
     """Period of the sampler on each node."""
-    simulated_cards_per_node: int = Field(default=8, ge=1, le=64)
-    """Cards that each node shows where ``cards`` is ``simulated``."""
+    simulated_cards_per_node: int | None = Field(default=None, ge=1, le=64)
+    """Cards that each node shows where ``cards`` is ``simulated``; one a replica unless told."""
 
 
 class Settings(StrictModel):
@@ -90,6 +90,12 @@ class Settings(StrictModel):
     """Model names of other services that clients may send."""
     voice_aliases: dict[str, str] = Field(default_factory=dict)
     """Voice id by a name that clients may send, such as OpenAI's stock voices."""
+
+    @property
+    def simulated_cards(self) -> int:
+        """Simulated cards on each node."""
+        replicas = self.replicas if isinstance(self.replicas, int) else 1
+        return self.telemetry.simulated_cards_per_node or replicas
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -22,6 +22,7 @@ yields :class:`Started`, chunks and one :class:`SpeechReport`. Its rules:
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -61,6 +62,8 @@ class FanOut:
         self._waiting = deque(segments)
         self._window: deque[SegmentRun] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        # Whoever iterates may be another task: the trace is that of the maker.
+        self._context = contextvars.copy_context()
         self._speak, self._pool, self._rules = speak, pool, rules
         self._voices, self._options, self._on_event = voices, options, on_event
 
@@ -95,7 +98,9 @@ class FanOut:
                 on_event=self._on_event,
             )
             self._window.append(run)
-            task = asyncio.create_task(run.work(self._pool, owner=self))
+            task = asyncio.create_task(
+                run.work(self._pool, owner=self), context=self._context.copy()
+            )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

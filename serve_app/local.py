@@ -76,6 +76,7 @@ def running(
     from ray import serve  # noqa: PLC0415
 
     from serve_app.rayconfig import check_serve_config  # noqa: PLC0415
+    from telemetry.actor import stop_actors  # noqa: PLC0415
 
     check_serve_config(file.raw)
     host, port = host or file.host, file.port if port is None else port
@@ -91,8 +92,11 @@ def running(
             _run(application)
         yield LocalService(f"http://{_reachable(host)}:{port}", started_ray)
     finally:
-        serve.shutdown()
+        # Deleting lets replicas flush what they have to export; others' applications stay.
+        for application in file.raw["applications"]:
+            serve.delete(application["name"])
         if started_ray:
+            stop_actors()
             ray.shutdown()
 
 

@@ -7,6 +7,7 @@ finished streams are forgotten first.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from serve_app.core.audio import duration_s
+from serve_app.errors import ServeError
 from serve_app.pieces import Delivery, PartEnd
 
 State = Literal["running", "complete", "failed", "cancelled"]
@@ -54,6 +56,21 @@ class Outcome:
     def audio_s(self) -> float:
         """Seconds of audio sent so far."""
         return duration_s(self.samples_sent)
+
+    def sound(self, now_s: float) -> None:
+        """Bytes leave; the first of them count."""
+        if self.first_audio_s is None:
+            self.first_audio_s = now_s - self.started_s
+
+    def fail(self, error: BaseException) -> None:
+        """Note why the stream ended, unless it had come to its end before."""
+        if self.state != "running":
+            return
+        if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
+            self.state, self.error = "cancelled", "the client left"
+        else:
+            message = error.message if isinstance(error, ServeError) else type(error).__name__
+            self.state, self.error = "failed", message
 
     def event(self, event: Delivery) -> None:
         """Note a retry or split, the first few hundred of them."""

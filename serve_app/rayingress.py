@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app.config import Settings
 from serve_app.core.fair import FairPool
+from serve_app.engines.registry import checker
 from serve_app.ingress.http import create_app
 from serve_app.ingress.service import Service
 from serve_app.outcomes import Outcomes
@@ -20,7 +21,6 @@ from telemetry.actor import RayCluster
 from telemetry.body import to_json
 from telemetry.cluster import ClusterView
 from telemetry.otel import flush_spans
-from telemetry.spans import current_trace_id
 
 
 class IngressParts:
@@ -41,7 +41,7 @@ class IngressParts:
             pool=FairPool(replicas * settings.engine.slots),
             outcomes=Outcomes(),
             voice_aliases=settings.voice_aliases,
-            current_trace_id=current_trace_id,
+            check=checker(settings.engine.kind),
         )
         self._service = Service(settings, speech, handle, self._metrics)
 

@@ -94,6 +94,6 @@ def telemetry_config(settings: Settings) -> TelemetryConfig:
     """What each node watches, from the application's settings."""
     return TelemetryConfig(
         cards=settings.cards,
-        simulated_cards=settings.telemetry.simulated_cards_per_node,
+        simulated_cards=settings.simulated_cards,
         period_s=settings.telemetry.sample_period_s,
     )

@@ -192,7 +192,8 @@ class Speaker:
         await self._engine.health()
 
     async def close(self) -> None:
-        """Stop the engine."""
+        """Stop the engine; the node is told that nothing runs here any more."""
+        self._node.load(0, self._engine.slots)
         await self._engine.close()
 
     def _record(self, task: SpeakTask, watch: _Watch) -> SynthesisRecord:

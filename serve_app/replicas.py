@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -16,6 +17,7 @@ from serve_app.errors import EngineCrashedError, EngineError, NotReadyError, Ser
 from serve_app.ingress.service import Readiness
 from serve_app.pieces import SpeechReport, Started, TakeItem
 from serve_app.replica import ReplicaInfo
+from telemetry.spans import Span, segment_span
 
 _DESCRIBE_TIMEOUT_S = 3.0
 _FRESH_S = 30.0
@@ -43,10 +45,22 @@ class ReplicaHandle:
         Raises:
             ServeError: The engine's own error, or EngineCrashedError when the replica died.
         """
-        response = self._streaming.speak.remote(task)
+        with segment_span(
+            index=task.tag,
+            attempt=task.attempt,
+            key=task.key,
+            characters=sum(len(line.text) for line in task.lines),
+        ) as span:
+            async with aclosing(self._called(task, span)) as items:
+                async for item in items:
+                    self._note(item)
+                    yield item
+
+    async def _called(self, task: SpeakTask, span: Span) -> AsyncGenerator[TakeItem, None]:
+        with span.active():
+            response = self._streaming.speak.remote(task)
         try:
             async for item in response:
-                self._note(item)
                 yield item
         except RayTaskError as error:
             raise _own(error) from error

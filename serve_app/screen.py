@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,13 +18,14 @@ console = Console(highlight=False)
 def card_table(cards: Iterable[Mapping[str, Any]], spoken_s: Mapping[str, float]) -> Table:
     """A line per card: what it does now, and the audio it has spoken if known."""
     table = Table(title="Cards", title_justify="left")
-    for name in ("card", "node", "load", "memory MiB", "temp", "power", "spoken", "age"):
+    for name in ("card", "node", "load", "memory GiB", "temp", "power", "spoken", "age"):
         table.add_column(name, justify="left" if name in {"card", "node"} else "right")
     for card in cards:
-        kind = " (simulated)" if card["simulated"] else ""
+        says_so = "simulated" in card["name"].lower()
+        kind = " (simulated)" if card["simulated"] and not says_so else ""
         memory = None
         if card["mem_used"] is not None:
-            memory = f"{card['mem_used']:.0f} / {card['mem_total']:.0f}"
+            memory = f"{card['mem_used'] / 1024:.1f} / {card['mem_total'] / 1024:.0f}"
         audio_s = spoken_s.get(card["uuid"])
         table.add_row(
             f"{card['index']} {card['name']}{kind}",
@@ -73,7 +74,7 @@ class SpeechScreen(AbstractContextManager["SpeechScreen"]):
             self._progress, console=console, refresh_per_second=4, transient=not console.is_terminal
         )
 
-    def __enter__(self) -> SpeechScreen:
+    def __enter__(self) -> Self:
         self._live.__enter__()
         return self
 

@@ -24,13 +24,14 @@ from serve_app.encode import FORMATS, Encoder, open_encoder
 from serve_app.engines.base import EngineInfo, Line
 from serve_app.errors import (
     InputTooLongError,
+    InvalidInputError,
     OverloadedError,
-    ServeError,
     UnknownFormatError,
 )
 from serve_app.fanout import FanOut
 from serve_app.outcomes import Outcome, Outcomes
-from serve_app.pieces import FanOutRules, Part, PartAudio, Piece, Speak
+from serve_app.pieces import FanOutRules, Part, PartAudio, PartEnd, Piece, Speak
+from telemetry.spans import open_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class SpeechOrder:
         audio_format: Key of ``encode.FORMATS``.
         speakers: Voice id by speaker name, as far as the client cares.
         seed: Changes every take when given.
+        request_id: Names the stream; made here if empty.
     """
 
     text: str
@@ -50,6 +52,7 @@ class SpeechOrder:
     audio_format: str
     speakers: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,6 @@ class SpeechService:
         pool: Places shared by all requests.
         outcomes: Where progress is noted.
         check: The engine's own check of what it can't speak, before anything starts.
-        current_trace_id: Tells the trace that the calling request belongs to.
     """
 
     def __init__(
@@ -103,12 +105,11 @@ class SpeechService:
         outcomes: Outcomes,
         voice_aliases: Mapping[str, str] | None = None,
         check: Callable[[tuple[Line, ...]], None] = lambda _lines: None,
-        current_trace_id: Callable[[], str] = lambda: "",
     ) -> None:
         self._settings, self._rules = settings, rules_of(settings)
         self._speak, self._pool, self.outcomes = speak, pool, outcomes
         self._aliases = dict(voice_aliases or {})
-        self._check, self._trace_id = check, current_trace_id
+        self._check = check
 
     async def open(self, order: SpeechOrder, engine: EngineInfo) -> OpenStream:
         """Check, plan and start an order; returns with its first bytes ready.
@@ -121,25 +122,16 @@ class SpeechService:
         self._refuse(order)
         script, voices, planned = await asyncio.to_thread(self._plan, order, engine)
         outcome = Outcome(
-            request_id=f"req_{uuid.uuid4().hex}",
+            request_id=order.request_id or uuid.uuid4().hex,
             segments=len(planned.segments),
             estimated_s=planned.est_s,
             speakers=voices,
             started_s=self.outcomes.clock(),
-            trace_id=self._trace_id(),
         )
         self.outcomes.add(outcome)
-        fan_out = FanOut(
-            planned.segments,
-            self._speak,
-            self._pool,
-            self._rules,
-            voices=voices,
-            on_event=outcome.event,
-        )
         gains_db = {voice.id: voice.gain_db for voice in engine.voices}
         renderer = Renderer(gains_db, open_encoder(order.audio_format), script.final_pause_s)
-        body = self._body(fan_out, renderer, outcome)
+        body = self._body(planned, renderer, outcome)
         try:
             first = await anext(body, b"")
         except BaseException:
@@ -160,6 +152,12 @@ class SpeechService:
                 f"Format {order.audio_format!r} is not written here; use one of "
                 f"{', '.join(FORMATS)}.",
                 "response_format",
+            )
+        known = self.outcomes.get(order.request_id)
+        if known is not None and known.state == "running":
+            raise InvalidInputError(
+                f"Request id {order.request_id!r} belongs to a stream that still runs; send a new "
+                "x-request-id, or none."
             )
         if self.outcomes.running >= self._settings.max_concurrent_requests:
             raise OverloadedError(
@@ -187,38 +185,52 @@ class SpeechService:
         return script, voices, planned
 
     async def _body(
-        self, fan_out: FanOut, renderer: Renderer, outcome: Outcome
+        self, planned: Plan, renderer: Renderer, outcome: Outcome
     ) -> AsyncGenerator[bytes, None]:
+        attributes: dict[str, str | int | float | bool | None] = {
+            "vibevoice.request.id": outcome.request_id,
+            "vibevoice.request.segments": outcome.segments,
+            "vibevoice.request.speakers": len(outcome.speakers),
+        }
         try:
-            async with aclosing(fan_out.pieces()) as pieces:
-                async for piece in pieces:
-                    ready = await asyncio.to_thread(renderer.push, piece)
-                    outcome.samples_sent = renderer.samples_out
-                    if isinstance(piece, PartAudio):
-                        if outcome.first_audio_s is None and ready:
-                            outcome.first_audio_s = self.outcomes.clock() - outcome.started_s
-                    else:
-                        outcome.part_done(piece)
-                    if ready:
-                        yield ready
-            rest = await asyncio.to_thread(renderer.close)
-            outcome.samples_sent = renderer.samples_out
-            outcome.state = "complete"
-            if rest:
-                yield rest
-        except (GeneratorExit, asyncio.CancelledError):
-            if outcome.state == "running":
-                outcome.state, outcome.error = "cancelled", "the client left"
-            raise
-        except ServeError as error:
-            outcome.state, outcome.error = "failed", error.message
-            raise
+            with open_span("speech", attributes=attributes) as span:
+                outcome.trace_id = span.trace_id
+                with span.active():
+                    fan_out = FanOut(
+                        planned.segments,
+                        self._speak,
+                        self._pool,
+                        self._rules,
+                        voices=outcome.speakers,
+                        on_event=outcome.event,
+                    )
+                async with aclosing(self._rendered(fan_out, renderer, outcome)) as rendered:
+                    async for data in rendered:
+                        yield data
         except BaseException as error:
-            outcome.state, outcome.error = "failed", type(error).__name__
+            outcome.fail(error)
             raise
         finally:
             outcome.wall_s = self.outcomes.clock() - outcome.started_s
             renderer.abort()
+
+    async def _rendered(
+        self, fan_out: FanOut, renderer: Renderer, outcome: Outcome
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(fan_out.pieces()) as pieces:
+            async for piece in pieces:
+                ready = await asyncio.to_thread(renderer.push, piece)
+                outcome.samples_sent = renderer.samples_out
+                if isinstance(piece, PartEnd):
+                    outcome.part_done(piece)
+                if ready:
+                    outcome.sound(self.outcomes.clock())
+                    yield ready
+        rest = await asyncio.to_thread(renderer.close)
+        outcome.samples_sent = renderer.samples_out
+        outcome.state = "complete"
+        if rest:
+            yield rest
 
 
 async def _resumed(first: bytes, body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

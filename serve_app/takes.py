@@ -61,6 +61,7 @@ class _Track:
         self.planned, self.last = planned, last
         self.part = Part(planned.key, segment.index, segment.before, segment.pause_s)
         self.outgoing = Outgoing()
+        self.takes = 0
         self.let_out = False
 
     @property
@@ -160,9 +161,10 @@ class SegmentRun:
                     await self._take(
                         track, seed_of(planned.key, bad), self._rules.clock() - queued_s
                     )
-                return
             except (BadAudioError, EngineError, NotReadyError) as error:
                 cause = error
+            else:
+                return
             is_bad = isinstance(cause, BadAudioError)
             bad, faults = bad + is_bad, faults + (not is_bad)
             memory = isinstance(cause, EngineMemoryError) and faults >= 2
@@ -187,9 +189,10 @@ class SegmentRun:
     async def _take(self, track: _Track, seed: int, waited_s: float) -> None:
         self._drop_held(track)
         track.outgoing.restart()
+        track.takes += 1
         segment = track.planned.segment
         meter = QualityMeter()
-        task = self._task(track.planned, seed, waited_s)
+        task = self._task(track, seed, waited_s)
         limit_bytes = self._rules.bytes_of(_RUNAWAY_FACTOR * segment.est_s + _RUNAWAY_SLACK_S)
         early = self._rules.live or track.part.index == 0
         heard_bytes = 0
@@ -248,8 +251,8 @@ class SegmentRun:
             len(piece.chunk.pcm) for _, piece in kept if isinstance(piece, PartAudio)
         )
 
-    def _task(self, planned: PlannedSegment, seed: int, waited_s: float) -> SpeakTask:
-        segment = planned.segment
+    def _task(self, track: _Track, seed: int, waited_s: float) -> SpeakTask:
+        segment = track.planned.segment
         lines = tuple(
             Line(
                 speaker=utterance.speaker,
@@ -261,13 +264,14 @@ class SegmentRun:
         )
         chunk_s = self._rules.head_chunk_s if self._open else self._rules.behind_chunk_s
         return SpeakTask(
-            key=planned.key,
+            key=track.planned.key,
             lines=lines,
             seed=seed,
             est_s=segment.est_s,
             chunk_s=chunk_s,
             options=self._options,
             tag=segment.index,
+            attempt=track.takes,
             waited_s=waited_s,
         )
 

@@ -17,7 +17,7 @@ event loop only carries finished chunks. The rules that the contract test (tests
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -56,6 +56,8 @@ class SpeakTask:
         options: Engine options by name (``cfg_scale``, ``steps``), part of the content key.
         tag: Position of the segment in its script, which the simulated engine encodes in its
             samples; real engines ignore it.
+        attempt: From 1, counted over all reasons to speak it again; only for telemetry.
+        waited_s: Seconds it waited for a place before it was sent; only for telemetry.
     """
 
     key: str
@@ -65,6 +67,8 @@ class SpeakTask:
     chunk_s: float = 0.2
     options: tuple[tuple[str, float], ...] = field(default=())
     tag: int = 0
+    attempt: int = 1
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,7 @@ class Engine(Protocol):
         """
         ...
 
-    def speak(self, task: SpeakTask) -> AsyncIterator[Chunk | SpeechEnd]:
+    def speak(self, task: SpeakTask) -> AsyncGenerator[Chunk | SpeechEnd, None]:
         """Speak one segment; an asynchronous generator that owns a slot from start to close.
 
         Raises:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,7 +54,10 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v1/audio")
 
     @routes.post("/speech", response_class=StreamingResponse)
-    async def create_speech(request: SpeechRequest) -> StreamingResponse:
+    async def create_speech(
+        request: SpeechRequest,
+        x_request_id: Annotated[str, Header(max_length=128, pattern=r"^[\w.:-]*$")] = "",
+    ) -> StreamingResponse:
         """Speak a script; audio leaves while later segments are still being spoken."""
         _refuse_unsupported(request)
         engine = await service.replicas.engine()
@@ -69,17 +72,19 @@ def router(service: Service) -> APIRouter:
             audio_format=request.response_format,
             speakers=request.speakers,
             seed=request.seed,
+            request_id=x_request_id,
         )
         stream = await service.speech.open(order, engine)
         outcome = stream.outcome
         headers = {
-            "x-request-id": outcome.request_id,
             "x-segments": str(outcome.segments),
             "x-estimated-seconds": f"{outcome.estimated_s:.1f}",
             "x-speakers": ",".join(
                 f"{quote(speaker)}={quote(voice)}" for speaker, voice in outcome.speakers.items()
             ),
         }
+        if not x_request_id:  # Serve's proxy adds the one that it made or was sent
+            headers["x-request-id"] = outcome.request_id
         return StreamingResponse(
             _cut_off(stream.body), media_type=stream.media_type, headers=headers
         )
