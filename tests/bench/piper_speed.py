@@ -17,33 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.client import Client
-from serve_app.core.casting import cast
-from serve_app.core.plan import plan
-from serve_app.core.script import parse
-from serve_app.core.stitch import pause_s
-from serve_app.engines.base import Chunk, Engine, Line, SpeakTask
+from serve_app.engines.base import Chunk, Line, SpeakTask
 from serve_app.engines.registry import create
-from tests.bench.service import ROOT, serving
+from tests.bench.service import serving
+from tests.piper_scene import SCENE, tasks
 
 PROCESSES = 2
 ROUNDS = 5
-SCENE = (ROOT / "configs" / "examples" / "scene.txt").read_text(encoding="utf-8")
-
-
-def tasks(engine: Engine) -> list[SpeakTask]:
-    """The scene's segments as the service's fan-out would send them."""
-    script = parse(SCENE)
-    voices = cast(script.speakers, {voice.id: voice.name for voice in engine.info.voices})
-    made = []
-    for item in plan(script, voices=voices, revision=engine.info.revision).segments:
-        lines = tuple(
-            Line(u.speaker, voices[u.speaker], u.text, pause_s(u.before) if n else 0.0)
-            for n, u in enumerate(item.segment.utterances)
-        )
-        made.append(
-            SpeakTask(item.key, lines, item.seed, item.segment.est_s, 1.0, (), item.segment.index)
-        )
-    return made
 
 
 def _worker(todo: Any, done: Any) -> None:

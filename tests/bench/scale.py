@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import httpx
 import yaml
 
-from tests.bench.service import ROOT, PeakMemory, pids_of, serving
+from tests.bench.service import ROOT, PeakMemory, serving
 from tests.long_text import ninety_minutes
+from tests.processes import pids_of
 
 CARDS = 8
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from serve_app import local
 from serve_app.config import load_serve_file
+from tests.processes import free_port, rss_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 _SAMPLE_S = 0.05
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -31,26 +26,6 @@ def serving(config: str) -> Iterator[str]:
         yield service.url
 
 
-def pids_of(title: str) -> list[int]:
-    """Processes whose command line contains *title*."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and title.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
-def rss_bytes(pid: int) -> int:
-    """Resident memory of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError(f"process {pid} has no resident memory")
-
-
 class PeakMemory:
     """Samples a process' resident memory while a block runs."""
 
@@ -61,7 +36,7 @@ class PeakMemory:
         self.idle_bytes = rss_bytes(pid)
         self.peak_bytes = self.idle_bytes
 
-    def __enter__(self) -> PeakMemory:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
