@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,14 +16,16 @@ from rich.live import Live
 from serve_app import local, screen
 from serve_app.client import Client
 from serve_app.config import load_serve_file, otlp_endpoint
-from serve_app.errors import ServeError
+from serve_app.errors import NotReadyError, ServeError
+from telemetry.body import to_json
+from telemetry.cluster import ClusterSnapshot, ClusterView
+from telemetry.here import ThisNode
 
 app = typer.Typer(
     help="Long, many-voiced speech on many GPUs.", no_args_is_help=True, add_completion=False
 )
 Url = Annotated[str, typer.Option(help="Base URL of a running service.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
-_NO_SPOKEN: dict[str, float] = {}
 
 
 def main() -> None:
@@ -58,12 +63,21 @@ def say(
     voice: Annotated[str, typer.Option(help="Voice of the first speaker.")] = "auto",
     seed: Annotated[int | None, typer.Option(help="Another seed gives other takes.")] = None,
     url: Url = DEFAULT_URL,
+    config: Annotated[
+        Path | None, typer.Option(help="Start this Serve config for the one call, then stop it.")
+    ] = None,
 ) -> None:
     """Speak text into a file; its ending (.wav, .mp3, .flac, .pcm) chooses the format."""
-    with Client(url) as client, screen.SpeechScreen() as shown:
+    with ExitStack() as stack:
+        if config is not None:
+            file = load_serve_file(config)
+            running = local.running(file, environment=local.ray_environment(), quiet=True)
+            url = stack.enter_context(running).url
+        client = stack.enter_context(Client(url))
         body = _speech_body(client, _text_of(text), output, voice, seed)
-        spoken = client.speak(body, output, shown.progress)
-        shown.progress(spoken.outcome)
+        with screen.SpeechScreen() as shown:
+            spoken = client.speak(body, output, shown.progress)
+            shown.progress(spoken.outcome)
     _print_summary(spoken.outcome, spoken.wall_s, spoken.path)
 
 
@@ -72,20 +86,37 @@ def gpus(
     url: Url = DEFAULT_URL,
     once: Annotated[bool, typer.Option(help="Print once and leave.")] = False,
 ) -> None:
-    """Live table of all cards that a running service sees."""
-    with Client(url) as client:
-        table = screen.card_table(client.get("/get_metrics")["cards"], _NO_SPOKEN)
+    """Live table of the cards: all that a running service sees, or else those of this machine."""
+    with ExitStack() as stack:
+        look = _cards_source(stack, url)
+        table = screen.card_table(look())
         if once or not screen.console.is_terminal:
             screen.console.print(table)
             return
-        with Live(table, console=screen.console, auto_refresh=False) as live:
-            try:
-                while True:
-                    cards = client.get("/get_metrics", since=time.time())["cards"]
-                    live.update(screen.card_table(cards, _NO_SPOKEN), refresh=True)
-                    time.sleep(1.0)
-            except KeyboardInterrupt:
-                return
+        live = stack.enter_context(Live(table, console=screen.console, auto_refresh=False))
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(1.0)
+                live.update(screen.card_table(look()), refresh=True)
+
+
+def _cards_source(stack: ExitStack, url: str) -> Callable[[], Any]:
+    client = stack.enter_context(Client(url))
+    try:
+        client.get("/healthz")
+    except NotReadyError:
+        screen.console.print(f"Nothing answers at {url}; these are the cards of this machine.")
+        view = ClusterView(ThisNode())
+        stack.callback(view.close)
+        _print_problems(asyncio.run(view.gather()))
+        return lambda: to_json(asyncio.run(view.gather(time.time())))["cards"]
+    return lambda: client.get("/get_metrics", since=time.time())["cards"]
+
+
+def _print_problems(seen: ClusterSnapshot) -> None:
+    for node in to_json(seen)["nodes"]:
+        for problem in node["problems"]:
+            screen.console.print(problem, soft_wrap=True)
 
 
 @app.command()

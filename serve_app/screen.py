@@ -15,10 +15,13 @@ from rich.table import Table
 console = Console(highlight=False)
 
 
-def card_table(cards: Iterable[Mapping[str, Any]], spoken_s: Mapping[str, float]) -> Table:
-    """A line per card: what it does now, and the audio it has spoken if known."""
+def card_table(
+    cards: Iterable[Mapping[str, Any]], spoken_s: Mapping[str, float] | None = None
+) -> Table:
+    """A line per card: what it does now, and the audio it has spoken where that is told."""
     table = Table(title="Cards", title_justify="left")
-    for name in ("card", "node", "load", "memory GiB", "temp", "power", "spoken", "age"):
+    names = ["card", "node", "load", "memory GiB", "temp", "power", "age"]
+    for name in names if spoken_s is None else [*names, "spoken"]:
         table.add_column(name, justify="left" if name in {"card", "node"} else "right")
     for card in cards:
         says_so = "simulated" in card["name"].lower()
@@ -26,7 +29,6 @@ def card_table(cards: Iterable[Mapping[str, Any]], spoken_s: Mapping[str, float]
         memory = None
         if card["mem_used"] is not None:
             memory = f"{card['mem_used'] / 1024:.1f} / {card['mem_total'] / 1024:.0f}"
-        audio_s = spoken_s.get(card["uuid"])
         table.add_row(
             f"{card['index']} {card['name']}{kind}",
             str(card["node"])[:8],
@@ -34,8 +36,8 @@ def card_table(cards: Iterable[Mapping[str, Any]], spoken_s: Mapping[str, float]
             memory or "-",
             _unit(card["temp"], " C"),
             _unit(card["power_w"], " W"),
-            "-" if audio_s is None else f"{audio_s:.1f} s",
             f"{card['age_s']:.1f} s",
+            *([] if spoken_s is None else [f"{spoken_s.get(card['uuid'], 0.0):.1f} s"]),
             style=None if card.get("error") is None else "red",
         )
     return table

@@ -84,6 +84,22 @@ def url(tmp_path: Path, state: Path) -> Iterator[str]:
             service.wait(timeout=60)
 
 
+def test_gpus_without_a_service_shows_this_machine_s_cards(tmp_path: Path, state: Path) -> None:
+    command = Path(sys.executable).with_name("vibevoice-serve")
+    shown = subprocess.run(
+        [command, "gpus", "--once", "--url", f"http://127.0.0.1:{free_port()}"],
+        env={**environment(build(tmp_path), state), "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert "cards of this machine" in shown
+    for card in cards(CARDS):
+        assert f"{card.temp} C" in shown
+    assert "simulated" not in shown
+
+
 def test_every_card_speaks_and_is_read(url: str, state: Path) -> None:
     uuids = {card.uuid for card in cards(CARDS)}
     with httpx.Client(base_url=url, timeout=60) as http:
