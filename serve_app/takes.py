@@ -20,7 +20,7 @@ from typing import Literal, NoReturn
 from serve_app.core.audio import BYTES_PER_S, pcm_from_bytes
 from serve_app.core.fair import FairPool
 from serve_app.core.plan import PlannedSegment, replan_halves, seed_of
-from serve_app.core.quality import QualityMeter
+from serve_app.core.quality import QualityMeter, Verdict
 from serve_app.core.retake import Outgoing
 from serve_app.core.segment import Segment
 from serve_app.core.stitch import pause_s
@@ -59,6 +59,7 @@ class _Track:
     def __init__(self, planned: PlannedSegment, *, last: bool) -> None:
         segment = planned.segment
         self.planned, self.last = planned, last
+        self.pauses_s = sum(pause_s(said.before) for said in segment.utterances[1:])
         self.part = Part(planned.key, segment.index, segment.before, segment.pause_s)
         self.outgoing = Outgoing()
         self.takes = 0
@@ -208,6 +209,8 @@ class SegmentRun:
                     if heard_bytes > limit_bytes:
                         _refuse(track, f"ran on for {heard_bytes / BYTES_PER_S:.0f} s")
                     if early and meter.heard_sound:
+                        if not track.too_late:
+                            _require(track, meter.early_verdict(segment.est_s, track.pauses_s))
                         self._let_out(track, held)
                 elif isinstance(item, SpeechReport):
                     report = item
@@ -229,11 +232,10 @@ class SegmentRun:
     def _finish(
         self, track: _Track, report: SpeechReport, meter: QualityMeter, held: list[Chunk]
     ) -> None:
-        planned = track.planned.segment
-        pauses_s = sum(pause_s(line.before) for line in planned.utterances[1:])
-        verdict = meter.verdict(planned.est_s, report.end.finish, pauses_s)
-        if not verdict.ok and (verdict.lost_words or not track.too_late):
-            _refuse(track, str(verdict))
+        est_s = track.planned.segment.est_s
+        verdict = meter.verdict(est_s, report.end.finish, track.pauses_s)
+        if verdict.lost_words or not track.too_late:
+            _require(track, verdict)
         self._let_out(track, held)
         if not track.outgoing.caught_up:
             raise TakeMismatchError(
@@ -295,6 +297,11 @@ class SegmentRun:
                     limit_s, waiting_for = self._rules.first_chunk_timeout_s, "the first sound"
                 else:
                     limit_s, waiting_for = self._rules.chunk_timeout_s, "the next chunk"
+
+
+def _require(track: _Track, verdict: Verdict) -> None:
+    if not verdict.ok:
+        _refuse(track, str(verdict))
 
 
 def _refuse(track: _Track, why: str) -> NoReturn:
