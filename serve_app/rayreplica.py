@@ -20,7 +20,7 @@ from telemetry.spans import NoSynthesisHook, SynthesisMetrics
 logger = logging.getLogger(__name__)
 
 _ACTOR_TIMEOUT_S = 15.0
-_LOAD_PERIOD_S = 15.0
+_LOAD_PERIOD_S = 5.0
 
 
 class RunningReplica:

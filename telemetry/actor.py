@@ -197,7 +197,7 @@ class NodeLink:
         self._send("record", record)
 
     def load(self, busy: int, slots: int) -> None:
-        """Send how many slots are busy; at every change and every 30 s at least."""
+        """Send how many slots are busy; at every change and every 5 s at least."""
         self._send("load", self._replica, self._card_uuid, busy, slots)
 
     def _send(self, method: str, *args: object) -> None:

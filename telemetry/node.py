@@ -23,7 +23,7 @@ from telemetry.simulated import SimulatedCards
 
 logger = logging.getLogger(__name__)
 
-REPORT_EXPIRY_S = 60.0
+REPORT_EXPIRY_S = 15.0
 """A replica that has reported nothing for this long counts as idle, or gone."""
 
 MAX_REPLICAS = 512
