@@ -51,8 +51,9 @@ class SpeakTask:
         key: The segment's content key; only for logs and spans, never a source of the audio.
         lines: What to say, in order; at least one.
         seed: Source of all noise, 0 <= seed < 2**63.
-        est_s: Estimated seconds of audio; bounds the work, never the content.
-        chunk_s: Audio seconds per chunk wanted; the last one may be shorter.
+        est_s: Estimated seconds of audio; bounds the work, never the content. Only the simulated
+            engine takes its length from it.
+        chunk_s: Audio seconds a chunk may have; engines send shorter ones where something ends.
         options: Engine options by name (``cfg_scale``, ``steps``), part of the content key.
         tag: Position of the segment in its script, which the simulated engine encodes in its
             samples; real engines ignore it.
@@ -108,7 +109,8 @@ class Voice:
         id: Stable name used in requests.
         name: For people.
         languages: BCP 47 primary tags it speaks.
-        gain_db: Fixed gain that brings it to the common level, measured once for this voice.
+        gain_db: Fixed gain that brings it to the common level, measured once for this voice;
+            whoever joins segments applies it, engines don't.
     """
 
     id: str

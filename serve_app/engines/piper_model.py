@@ -33,6 +33,7 @@ class PiperModel:
     def __init__(self, model: bytes, noise_scale: float, noise_width: float) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # keeps memory for every length ever spoken
         self._session = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )

@@ -17,8 +17,8 @@ from piper.config import PiperConfig
 
 from serve_app.engines.piper_text import breaths, readable
 
-MAX_PHONEMES: Final = 300
-"""Phonemes spoken in one run, about 15 s; bounds the memory and the wait for the first chunk."""
+MAX_PHONEMES: Final = 200
+"""Phonemes spoken in one run, about 10 s; bounds the memory and the wait for the first chunk."""
 
 
 def voice_files() -> tuple[bytes, bytes]:

@@ -19,12 +19,14 @@ from serve_app.errors import UnsupportedTextError
 SHOWN: Final = 5
 """Unspeakable characters that a message names."""
 
+_APOSTROPHES: Final = "ʼʻ"
 _SIGNS: Final = str.maketrans(
-    {"ʼ": "'", "ʻ": "'", "[": " ", "]": " "}  # piper-tts takes [[...]] for raw phonemes
+    dict.fromkeys(_APOSTROPHES, "'")
+    | dict.fromkeys("[]", " ")  # piper-tts takes [[...]] for raw phonemes
 )
 _FOLDED: Final = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Po", "So"})
 _MATHS: Final = frozenset({"Sc", "Sm"})
-_SPOKEN_SIGNS: Final = frozenset("%&@#°©®№™")
+_SPOKEN_SIGNS: Final = frozenset("%&@#°©®№™µ")
 _FRACTION_SLASH: Final = "\N{FRACTION SLASH}"
 
 _TITLE: Final = re.compile(r"\b(Mr|Mrs|Ms|Dr|Prof|St)\.(?=\s)")
@@ -106,7 +108,7 @@ def _plain(char: str) -> str:
 
 
 def _is_strange(char: str) -> bool:
-    if char.isascii() or char in "ʼʻ":
+    if char.isascii() or char in _SPOKEN_SIGNS or char in _APOSTROPHES:
         return False
     category = unicodedata.category(char)
     if category in ("Nd", "Nl"):

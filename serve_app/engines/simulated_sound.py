@@ -13,8 +13,8 @@ from serve_app.engines.simulated_code import CELL_SAMPLES, MAX_CELLS, encode
 from serve_app.engines.simulated_faults import FaultRule
 
 FRAME_SAMPLES: Final = 3200
-"""Audio comes in frames of 0.1333 s, 7.5 a second, as VibeVoice's does; what is left of the last one
-behind the last whole cell is zeros."""
+"""Audio comes in frames of 0.1333 s, 7.5 a second, as VibeVoice's does; behind the last whole cell
+the last one is zeros."""
 
 HEIGHT: Final = 2320
 """Of the samples: -23 dBFS, the level that every voice is brought to. The text and the seed move it
