@@ -23,7 +23,7 @@ from tests.bench.service import serving
 from tests.piper_scene import SCENE, tasks
 
 PROCESSES = 2
-ROUNDS = 5
+ROUNDS = 3
 
 
 def _worker(todo: Any, done: Any) -> None:
