@@ -6,6 +6,7 @@ Ray reads its environment when its processes start, so everything that is told b
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -104,6 +105,10 @@ def _init(address: str | None, *, quiet: bool) -> None:
     import ray  # noqa: PLC0415
 
     options: dict[str, Any] = {"log_to_driver": not quiet, "logging_level": "warning"}
+    if quiet:
+        for name in ("ray", "ray.serve"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        options["logging_level"] = "error"
     if address is None:
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     ray.init(address=address, **options)
