@@ -40,7 +40,7 @@ from hashlib import blake2b
 from itertools import takewhile
 from typing import Final, Literal
 
-import sentencex  # type: ignore[import-untyped]  # ships no types
+import sentencex
 
 from serve_app.core.estimate import TICKS_PER_S, language, prefix_ticks
 from serve_app.core.text import (
@@ -59,12 +59,15 @@ EQUAL_PARTS: Final = 4
 _SPACE = re.compile(r"\s")
 _CLOSE = re.escape(CLOSERS)
 _CLAUSE = re.compile(
-    rf"(?:[,;:]+[{_CLOSE}]*(?=\s)|[，；、：]+[{_CLOSE}]*[—―]*|[—―]+|--+|(?<=\s)[-–](?=\s))\s*"
+    rf"(?:(?<![,;:])[,;:]++[{_CLOSE}]*+(?=\s)|[，；、：]+[{_CLOSE}]*[—―]*|[—―]+|--+|(?<=\s)[-–](?=\s))\s*"
 )
+_SENTENCE = re.compile(rf"[.!?…][{_CLOSE}]*\s+|[。！？][{_CLOSE}]*\s*")
 _TAG_ZH = re.compile(r"[^，。！？：；…]{0,11}[说說问問道答喊叫想笑骂]")
 _NO_CUT_BEHIND: Final = frozenset(OPENERS + ".!?…")
 _NO_CUT_BEFORE: Final = frozenset(CLOSERS + "，。！？；：、…—.!?,;:")
 _TAG_WORDS: Final = 4
+_CLAUSE_MARGIN: Final = 64
+_WINDOW_CHARS: Final = 16_000
 
 
 def sentence_ends(paragraph: str, tongue: Literal["en", "zh"] | None = None) -> tuple[int, ...]:
@@ -74,27 +77,49 @@ def sentence_ends(paragraph: str, tongue: Literal["en", "zh"] | None = None) -> 
         paragraph: Text of one paragraph.
         tongue: Language; by default that of the paragraph.
     """
-    # sentencex 1.0.32 panics at "A\u3000."; a space of one byte keeps the offsets.
-    parts = sentencex.segment(tongue or language(paragraph), _SPACE.sub(" ", paragraph))
     ends: list[int] = []
     end = 0
+    before = ""
     speaks = False
-    for part in parts:
+    for part in _parts(paragraph, tongue or language(paragraph)):
         part_speaks = speakable(part)
-        if ends and not (
-            speaks and part_speaks and _is_new(paragraph[max(0, end - 8) : end], part)
-        ):
+        if ends and not (speaks and part_speaks and _is_new(before, part)):
             ends.pop()
             part_speaks |= speaks
         end += len(part)
         ends.append(end)
-        speaks = part_speaks
+        before, speaks = part, part_speaks
     return tuple(ends)
 
 
+def _parts(paragraph: str, tongue: Literal["en", "zh"]) -> Iterator[str]:
+    """What sentencex takes for sentences; joined they are *paragraph*."""
+    # sentencex 1.0.32 panics at "A\u3000."; a space of one byte keeps the offsets.
+    plain = _SPACE.sub(" ", paragraph)
+    start = 0
+    while start < len(plain):
+        for part in sentencex.segment(tongue, plain[start : _window_end(plain, start)]):
+            yield paragraph[start : start + len(part)]
+            start += len(part)
+
+
+def _window_end(text: str, start: int) -> int:
+    """How far sentencex may look: its time grows with the square of some texts.
+
+    An end of a sentence behind 16,000 characters, else a space before 32,000.
+    """
+    first, last = start + _WINDOW_CHARS, start + 2 * _WINDOW_CHARS
+    if len(text) <= first:
+        return len(text)
+    mark = _SENTENCE.search(text, first, last)
+    return mark.end() if mark else text.rfind(" ", first, last) + 1 or last
+
+
 def _is_new(before: str, part: str) -> bool:
-    """Whether *part* does not tell who spoke the quotation *before* it."""
-    if before.rstrip()[-1] not in CLOSERS:
+    """Whether *part* starts a sentence: not inside ``a.b``, not ``he said`` behind a quotation."""
+    if before.endswith(".") and part[0].isalnum():
+        return False
+    if not before.rstrip().endswith(tuple(CLOSERS)):
         return True
     words = part.split(maxsplit=_TAG_WORDS)[:_TAG_WORDS]
     said = any(word.strip(".,;:!?").lower() in SPEECH_VERBS for word in words)
@@ -130,7 +155,7 @@ class Room:
     Args:
         budget: Ticks wanted at most.
         limit: Ticks at most where that keeps a sentence whole or avoids a tiny part.
-        head: Ticks that are already taken before this text.
+        head: Ticks that are already taken before this text, its change of speaker included.
         head_words: Words that are already taken.
     """
 
@@ -151,25 +176,30 @@ def cut(text: Measured, start: int, room: Room) -> tuple[int, bool] | None:
         The offset behind the part to take and whether a sentence ends there, or None to take all.
         The offset is *start* if only the head of *room* is to be taken.
     """
+    place = _place(text, start, room)
+    if place is None:
+        return None
+    at = bisect_right(text.ends, place)
+    return place, place == start or (at > 0 and text.ends[at - 1] == place)
+
+
+def _place(text: Measured, start: int, room: Room) -> int | None:
     cost = partial(_cost, text, start, room)
     if cost(len(text.text)) <= room.budget:
         return None
     at_sentence = _cut_at_sentence(text, start, room)
-    if at_sentence is not None:
-        return at_sentence, True
-    if cost(len(text.text)) <= room.limit:
-        return None
+    if at_sentence is not None or cost(len(text.text)) <= room.limit:
+        return at_sentence
     later = text.ends[bisect_right(text.ends, start) :]
     short = list(takewhile(lambda end: cost(end) <= room.limit, later))
     unit = later[len(short)]
     at_clause = _cut_at_clause(text, start, unit, room)
     if at_clause is not None:
-        return at_clause, False
+        return at_clause
     lone = [start, *short][-1]
-    if (lone > start or room.head) and text.ticks[unit] - text.ticks[lone] <= room.limit:
-        return lone, True
-    at_word = _cut_at_word(text, start, unit, room)
-    return None if at_word is None else (at_word, False)
+    if (lone > start or room.head_words) and text.ticks[unit] - text.ticks[lone] <= room.limit:
+        return lone
+    return _cut_at_word(text, start, unit, room)
 
 
 def _cost(text: Measured, start: int, room: Room, end: int) -> int:
@@ -193,7 +223,7 @@ def _cut_at_sentence(text: Measured, start: int, room: Room) -> int | None:
 
 def _cut_at_clause(text: Measured, start: int, unit: int, room: Room) -> int | None:
     cost = partial(_cost, text, start, room)
-    within = takewhile(lambda end: cost(end) <= room.limit, clause_ends(text.text, start, unit))
+    within = clause_ends(text.text, start, unit, _reach(text, start, room, room.limit))
     ends = [end for end in within if not _leaves_tiny(text, start, end, unit, room)]
     fits = [end for end in ends if cost(end) <= room.budget]
     if not fits:
@@ -204,10 +234,14 @@ def _cut_at_clause(text: Measured, start: int, unit: int, room: Room) -> int | N
 def _cut_at_word(text: Measured, start: int, unit: int, room: Room) -> int | None:
     cost = partial(_cost, text, start, room)
     for offsets in (word_ends, _letter_ends):
-        within = takewhile(lambda end: cost(end) <= room.budget, offsets(text.text, start, unit))
-        if fits := list(within):
+        if fits := list(offsets(text.text, start, unit, _reach(text, start, room, room.budget))):
             return _most_equal(fits, cost, unit, room.budget)
     return None
+
+
+def _reach(text: Measured, start: int, room: Room, most: int) -> int:
+    """The last offset up to which the text from *start* costs no more than *most*."""
+    return bisect_right(text.ticks, most - room.head + text.ticks[start]) - 1
 
 
 def _leaves_tiny(text: Measured, start: int, end: int, whole: int, room: Room) -> bool:
@@ -236,22 +270,23 @@ def cut_hash(left: str, right: str) -> bytes:
     return blake2b(f"{left.strip()}\n{right.strip()}".encode(), digest_size=8).digest()
 
 
-def _spoken_span(text: str, start: int, end: int) -> range:
-    """Offsets in ``(start, end)`` with a letter or digit on either side."""
+def _spoken_span(text: str, start: int, end: int, reach: int) -> range:
+    """Offsets in ``(start, end)`` up to *reach* with a letter or digit on either side."""
     first = next((at for at in range(start, end) if text[at].isalnum()), end)
     last = next((at for at in range(end - 1, first, -1) if text[at].isalnum()), first)
-    return range(first + 1, last + 1)
+    return range(first + 1, min(last, reach) + 1)
 
 
-def clause_ends(text: str, start: int, end: int) -> Iterator[int]:
-    """Ends of the clauses inside ``text[start:end]``, with something to speak on either side."""
-    span = _spoken_span(text, start, end)
-    return (match.end() for match in _CLAUSE.finditer(text, start, end) if match.end() in span)
+def clause_ends(text: str, start: int, end: int, reach: int) -> Iterator[int]:
+    """Ends of the clauses inside ``text[start:end]`` up to *reach*, with speech on either side."""
+    span = _spoken_span(text, start, end, reach)
+    found = _CLAUSE.finditer(text, start, min(end, reach + _CLAUSE_MARGIN))
+    return (match.end() for match in found if match.end() in span)
 
 
-def word_ends(text: str, start: int, end: int) -> Iterator[int]:
-    """Ends of the words inside ``text[start:end]``, with something to speak on either side."""
-    for offset in _spoken_span(text, start, end):
+def word_ends(text: str, start: int, end: int, reach: int) -> Iterator[int]:
+    """Ends of the words inside ``text[start:end]`` up to *reach*, with speech on either side."""
+    for offset in _spoken_span(text, start, end, reach):
         left, right = text[offset - 1], text[offset]
         if left.isspace():
             if not right.isspace():
@@ -270,8 +305,8 @@ def _may_part(left: str, right: str) -> bool:
     )
 
 
-def _letter_ends(text: str, start: int, end: int) -> Iterator[int]:
+def _letter_ends(text: str, start: int, end: int, reach: int) -> Iterator[int]:
     # Behind a full stop the cut would make an end of a sentence, which costs more.
-    for offset in _spoken_span(text, start, end):
-        if text[offset - 1] not in ".!?…" and unicodedata.category(text[offset])[0] != "M":
+    for offset in _spoken_span(text, start, end, reach):
+        if text[offset - 1] != "." and unicodedata.category(text[offset])[0] != "M":
             yield offset

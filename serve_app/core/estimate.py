@@ -15,10 +15,9 @@ a turn                                             72  0.4 s (``TURN_S``)
 
 What stands beside nothing speakable costs nothing: a ruled line or a row of stars takes no time. A
 mark ends a sentence if a letter or digit stands before it (up to four other signs between them),
-and if it is an ASCII mark, no letter or digit stands behind it: ``3.14`` and ``U.S.`` end none in
-the middle.
+and, if it is a full stop, none behind it: ``3.14`` and ``U.S.`` end none in the middle.
 
-**Additive**: cutting a text anywhere but directly behind ``. ! ? …`` never makes its parts cost
+**Additive**: cutting a text anywhere but directly behind a full stop never makes its parts cost
 more in sum than the whole; :func:`prefix_ticks` therefore bounds every part from above.
 
 The rates are public figures for VibeVoice and nobody here has measured them on a card; callers
@@ -51,10 +50,8 @@ _SENTENCE: Final = 54
 _HAN_PER_LETTER: Final = 3
 
 _BESIDE = re.compile(r"(?<=[^\W_])[\W_]|[\W_](?=[^\W_])")
-_END = re.compile(
-    r"[^\W_](?:[^\w\s.!?…。！？｡．‼⁇⁈⁉]|_){0,4}"
-    r"(?:[。！？｡．‼⁇⁈⁉]|[.!?…]++(?![^\W_]))"
-)
+_MARKS: Final = "!?…。！？｡．‼⁇⁈⁉"
+_END = re.compile(rf"[^\W_](?:[^\w\s.{_MARKS}]|_){{0,4}}(?:[{_MARKS}]|\.++(?![^\W_]))")
 
 
 def _cost(char: str) -> int:
@@ -70,7 +67,7 @@ def prefix_ticks(text: str) -> tuple[int, ...]:
 
     Returns:
         ``len(text) + 1`` values; the difference of two bounds the cost of the text between them
-        from above, unless it is cut directly behind one of ``. ! ? …``.
+        from above, unless it is cut directly behind a full stop.
     """
     costs = {char: _cost(char) for char in set(text)}
     ticks = [costs[char] for char in text]

@@ -139,7 +139,7 @@ def halve(segment: Segment) -> tuple[Segment, Segment] | None:
 def _inner_ends(text: str) -> list[int]:
     """Ends of clauses, else of words, with something to speak on either side."""
     whole = len(text)
-    return list(clause_ends(text, 0, whole)) or list(word_ends(text, 0, whole))
+    return list(clause_ends(text, 0, whole, whole)) or list(word_ends(text, 0, whole, whole))
 
 
 def _split(segment: Segment, at: int, end: int, kind: Boundary) -> tuple[Segment, Segment]:

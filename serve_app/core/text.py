@@ -64,7 +64,7 @@ _HAN = re.compile(
 _SYLLABLE = re.compile(f"[{_SYLLABIC}{_HANGUL}]")
 _SPACELESS = re.compile(f"[{_SYLLABIC}\u3001-\u3003\u3008-\u3020\u3030-\u3035\uff01-\uff65]")
 _SPEAKABLE = re.compile(r"[^\W_]")
-_WORD = re.compile(rf"[{_SYLLABIC}{_HANGUL}]|(?:(?![{_SYLLABIC}{_HANGUL}])[^\W_])+")
+_WORD = re.compile(rf"[^\W_](?:(?<![{_SYLLABIC}{_HANGUL}])(?:(?![{_SYLLABIC}{_HANGUL}])[^\W_])+)?")
 _TERMINAL = re.compile(rf"[.!?…。！？｡．‼⁇⁈⁉][{re.escape(CLOSERS)}]*$")
 _QUESTION = re.compile(r"[?？⁇⁈][^\w?？]*$")
 

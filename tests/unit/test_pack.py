@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.core.cut import Room, measure
+from serve_app.core.estimate import TICKS_PER_S, TURN_TICKS, speech_s
+from serve_app.core.pack import LADDER_S, Packer, blocks_of, budget_ticks, limit_ticks
+from serve_app.core.plan import segment_script
+from serve_app.core.script import Script, parse
+from serve_app.core.segment import Boundary, Segment
+from serve_app.core.text import prefix_words
+from serve_app.errors import InvalidInputError
+from tests.unit import texts
+from tests.unit.texts import Written
+
+CORPUS = ("alice_excerpt.txt", "play_1.txt", "zh_prose.txt", "zh_dialogue.txt")
+
+
+def seconds_to_ticks(seconds: float) -> int:
+    return round(seconds * TICKS_PER_S)
+
+
+def limits_s(script: Script) -> list[float]:
+    """The hard bound of every segment of a script, from what is left at its start."""
+    packer = Packer(tuple(blocks_of(script)))
+    starts = list(packer.cuts())[:-1]
+    return [
+        limit_ticks(index, budget_ticks(index, packer.left(start))) / TICKS_PER_S
+        for index, start in enumerate(starts)
+    ]
+
+
+def turns(*texts_of_turns: str) -> str:
+    """A dialogue of two who take turns."""
+    return "\n".join(f"{'AB'[at % 2]}: {text}" for at, text in enumerate(texts_of_turns))
+
+
+def words(segment: Segment) -> int:
+    return sum(prefix_words(utterance.text)[-1] for utterance in segment.utterances)
+
+
+@pytest.mark.parametrize(
+    ("index", "left_s", "budget_s"),
+    [
+        (0, 5400, 4),
+        (1, 5400, 8),
+        (2, 5400, 16),
+        (3, 5400, 30),
+        (4, 5400, 75),
+        (4, 5760, 90),
+        (4, 10**6, 90),
+        (4, 4800, 75),
+        (4, 4799, 60),
+        (4, 768, 12),
+        (4, 767, 10),
+        (4, 1, 10),
+        (2, 100, 10),
+        (3, 1000, 15),
+        (0, 1, 4),
+    ],
+)
+def test_budgets(index: int, left_s: float, budget_s: float) -> None:
+    assert budget_ticks(index, seconds_to_ticks(left_s)) == seconds_to_ticks(budget_s)
+
+
+@given(st.integers(0, 50), st.integers(0, 2 * 10**6))
+def test_budgets_follow_the_taper_in_steps(index: int, left: int) -> None:
+    budget_s = budget_ticks(index, left) / TICKS_PER_S
+    assert budget_s <= min(90, max(10, left / TICKS_PER_S / 64))
+    if index > 3:
+        assert budget_s in LADDER_S
+
+
+@texts.no_deadline
+@given(texts.written)
+def test_nothing_is_lost_and_order_holds(written: Written) -> None:
+    segments = segment_script(parse(written.text))
+    assert texts.heard_in_segments(segments) == written.said
+    assert [segment.index for segment in segments] == list(range(len(segments)))
+
+
+@texts.no_deadline
+@given(texts.written)
+def test_no_segment_is_over_its_limit(written: Written) -> None:
+    script = parse(written.text)
+    segments = segment_script(script)
+    for segment, limit_s in zip(segments, limits_s(script), strict=True):
+        assert 0 < segment.est_s <= limit_s
+
+
+@texts.no_deadline
+@given(texts.messy)
+def test_any_text_is_cut_without_loss_within_its_limits(text: str) -> None:
+    try:
+        script = parse(text)
+    except InvalidInputError:
+        return
+    segments = segment_script(script)
+    said = "".join(text for _, text in texts.heard_in_segments(segments))
+    assert said == "".join(
+        texts.heard(part.text) for turn in script.turns for part in turn.paragraphs
+    )
+    for segment, limit_s in zip(segments, limits_s(script), strict=True):
+        assert 0 < segment.est_s <= limit_s
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_no_segment_of_the_corpus_is_over_its_limit_or_tiny(name: str) -> None:
+    script = parse(texts.read(name))
+    segments = segment_script(script)
+    for segment, limit_s in zip(segments, limits_s(script), strict=True):
+        assert segment.est_s <= limit_s
+        assert segment.est_s >= (2 if segment.index == 0 else 3)
+        assert words(segment) >= 5
+
+
+@texts.no_deadline
+@given(texts.written)
+def test_utterances_are_whole_paragraphs_but_for_the_ends(written: Written) -> None:
+    script = parse(written.text)
+    whole = {part.text for turn in script.turns for part in turn.paragraphs}
+    for segment in segment_script(script):
+        assert segment.before is segment.utterances[0].before
+        for utterance in segment.utterances[1:-1]:
+            assert utterance.text in whole
+        for utterance in segment.utterances[1:]:
+            assert utterance.before in {Boundary.TURN, Boundary.PARAGRAPH}
+        for utterance in segment.utterances:
+            assert utterance.text == utterance.text.strip()
+            assert texts.heard(utterance.text)
+
+
+@texts.no_deadline
+@given(texts.written)
+def test_only_the_start_starts(written: Written) -> None:
+    script = parse(written.text)
+    before = [part.before for segment in segment_script(script) for part in segment.utterances]
+    assert before[0] is Boundary.START
+    assert Boundary.START not in before[1:]
+    assert before.count(Boundary.TURN) == len(script.turns) - 1
+    assert before.count(Boundary.PARAGRAPH) == sum(
+        len(turn.paragraphs) - 1 for turn in script.turns
+    )
+
+
+@texts.no_deadline
+@given(st.lists(st.tuples(texts.spoken, st.none() | st.integers(0, 30)), min_size=1, max_size=12))
+def test_an_explicit_pause_always_cuts(parts: list[tuple[str, int | None]]) -> None:
+    tagged = [text if pause is None else f"[pause {pause}s] {text}" for text, pause in parts]
+    script = parse("\n\n".join(tagged) + " [pause 7]")
+    segments = segment_script(script)
+    found = [segment.pause_s for segment in segments if segment.pause_s is not None]
+    assert found == [float(pause) for _, pause in parts if pause is not None]
+    assert script.final_pause_s == 7
+
+
+@texts.no_deadline
+@given(texts.written)
+def test_a_short_text_is_one_segment(written: Written) -> None:
+    script = parse(written.text)
+    segments = segment_script(script)
+    if sum(segment.est_s for segment in segments) <= 3.5:
+        assert len(segments) == 1
+
+
+@texts.no_deadline
+@given(texts.spoken, texts.prose())
+def test_the_first_segment_is_short_where_the_text_allows(text: str, rest: Written) -> None:
+    script = parse(f"{text}\n\n{rest.text}")
+    first = measure(script.turns[0].paragraphs[0].text)
+    room = Room(seconds_to_ticks(4), seconds_to_ticks(8))
+    cuts = [
+        end
+        for end in first.ends[:-1]
+        if 2 * room.budget >= 2 * (TURN_TICKS + first.ticks[end]) >= room.budget
+        and not room.is_tiny(TURN_TICKS + first.ticks[end], first.words[end])
+        and not room.is_tiny(first.ticks[-1] - first.ticks[end], first.words[-1] - first.words[end])
+    ]
+    segment = segment_script(script)[0]
+    assert segment.est_s <= 8
+    if cuts:
+        assert segment.est_s <= 4
+
+
+@pytest.mark.parametrize("name", ["alice_excerpt.txt", "play_1.txt", "zh_dialogue.txt"])
+def test_the_first_segment_of_real_texts_is_short(name: str) -> None:
+    assert segment_script(parse(texts.read(name)))[0].est_s <= 5
+
+
+@pytest.mark.parametrize("question", [2, 3])
+@pytest.mark.parametrize("verb", ["said", "sung", "told", "read", "done", "sent"])
+def test_an_answer_stays_with_its_question(question: int, verb: str) -> None:
+    said = [f"This is {verb} in two seconds or so."] * 40  # 2.6 s: one, then two or three of them
+    said[question] = f"Is it {verb} in two seconds or so?"
+    segments = segment_script(parse(turns(*said)))
+    taken = [len(segment.utterances) for segment in segments]
+    assert taken[:2] == [1, 5 - question]
+
+
+def test_a_heading_goes_with_its_text() -> None:
+    body = "The rabbit went straight on like a tunnel for some way, and then dipped down. " * 5
+    said = "\n\n".join(f"{body}\n\nChapter {number}.\n\n{body}" for number in range(1, 6))
+    for segment in segment_script(parse(said))[1:]:
+        assert not segment.utterances[-1].text.startswith("Chapter")
+        assert words(segment) > 5
+
+
+def test_a_tiny_end_goes_with_what_is_before_it() -> None:
+    body = "The rabbit went straight on like a tunnel for some way, and then dipped down. " * 2
+    segments = segment_script(parse(turns(*[body] * 9, "Oh!")))
+    assert segments[-1].utterances[-1].text == "Oh!"
+    assert len(segments[-1].utterances) == 2
+
+
+@texts.no_deadline
+@given(texts.prose())
+def test_what_is_in_front_matters_only_through_the_ramp(back: Written) -> None:
+    ramp = "\n\n".join(f"[pause {at}] A short one, number {at}." for at in range(1, 5))
+    fronts = (ramp, f"{texts.read('zh_prose.txt')}\n\n{ramp}")
+    behind = []
+    for front in fronts:
+        segments = segment_script(parse(f"{front}\n\n[pause 9] {back.text}"))
+        at = next(segment.index for segment in segments if segment.pause_s == 9)
+        behind.append([[part.text for part in segment.utterances] for segment in segments[at:]])
+    assert behind[0] == behind[1]
+
+
+def test_the_packer_knows_what_is_left() -> None:
+    script = parse(texts.read("alice_excerpt.txt"))
+    packer = Packer(tuple(blocks_of(script)))
+    left = [packer.left(point) for point in packer.cuts()]
+    spoken = sum(speech_s(part.text) for turn in script.turns for part in turn.paragraphs)
+    assert left[0] == seconds_to_ticks(spoken) + TURN_TICKS
+    assert left[-1] == 0
+    assert all(later < earlier for earlier, later in pairwise(left))
