@@ -24,13 +24,14 @@ from serve_app.errors import NotFoundError
 from serve_app.ingress.service import Service
 
 _PAGE: Final = "monitor.html"
+_ICON: Final = "icon.svg"
 _MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Plotly writes a style element; its scripts need neither eval nor another origin.
+# Plotly writes its rules into a style element; it needs neither eval nor another origin.
 _POLICY: Final = "; ".join(
     (
         "default-src 'self'",
@@ -142,24 +143,29 @@ def router(_service: Service) -> APIRouter:
 
 def monitor_routes(assets: Mapping[str, Asset], plotly: PlotlyScript) -> APIRouter:
     """The routes over these files; they are plain functions, which FastAPI runs in threads."""
-    routes = APIRouter(prefix="/monitor", include_in_schema=False)
+    routes = APIRouter(include_in_schema=False)
 
-    @routes.get("")
+    @routes.get("/monitor")
     def page(request: Request) -> Response:
         """The page; its links are relative, so that it also works behind a path prefix."""
         return assets[_PAGE].answer(request)
 
-    @routes.get("/assets/plotly.min.js")
+    @routes.get("/monitor/assets/plotly.min.js")
     def plotly_script(request: Request) -> Response:
         """plotly.js of the installed package."""
         return plotly.answer(request)
 
-    @routes.get("/assets/{name}")
+    @routes.get("/monitor/assets/{name}")
     def asset(request: Request, name: str) -> Response:
         """One of the page's own files."""
         found = assets.get(name)
         if found is None:
             raise NotFoundError(f"The monitor has no file {name!r}.")
         return found.answer(request)
+
+    @routes.get("/favicon.ico")
+    def icon(request: Request) -> Response:
+        """What browsers ask every host for."""
+        return assets[_ICON].answer(request)
 
     return routes

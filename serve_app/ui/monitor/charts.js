@@ -1,6 +1,6 @@
 // Figures for plotly.js, which is loaded late: the page is useful before and without it.
 
-import { cardState } from "./format.js";
+import { cardState, hasFailed } from "./format.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: false };
 const COLOURS = ["ink", "dim", "line", "card", "util", "mem", "temp", "bad"];
@@ -26,11 +26,14 @@ async function explainMissing(url) {
   }
 }
 
-/** The theme's colours as the browser resolves them, by name. */
+/** The theme's colours by name, the font and the size of 1 rem, as the browser resolves them. */
 export function readPalette() {
   const probe = document.createElement("span");
   document.body.append(probe);
-  const palette = {};
+  const palette = {
+    family: getComputedStyle(document.body).fontFamily,
+    rem: parseFloat(getComputedStyle(document.documentElement).fontSize),
+  };
   for (const name of COLOURS) {
     probe.style.color = `var(--${name})`;
     palette[name] = getComputedStyle(probe).color;
@@ -39,24 +42,40 @@ export function readPalette() {
   return palette;
 }
 
+/** Charts that wait to be drawn: one a frame, so that a dozen of them never hold up the page. */
+const waiting = new Set();
+
+function drawNext() {
+  const [chart] = waiting;
+  if (chart === undefined) return; // it was closed meanwhile
+  waiting.delete(chart);
+  chart.draw();
+  if (waiting.size) requestAnimationFrame(drawNext);
+}
+
 /** A chart in an element; draws only while it can be seen, and only what is new. */
 export class Chart {
   constructor(target, figure) {
     Object.assign(this, { target, figure, pending: null, visible: false });
     this.observer = new IntersectionObserver((entries) => {
       this.visible = entries.at(-1).isIntersecting;
-      this.draw();
+      this.schedule();
     });
     this.observer.observe(target);
   }
 
   show(...data) {
     this.pending = data;
-    this.draw();
+    this.schedule();
+  }
+
+  schedule() {
+    if (!this.visible || this.pending === null || window.Plotly === undefined) return;
+    if (!waiting.size) requestAnimationFrame(drawNext);
+    waiting.add(this);
   }
 
   draw() {
-    if (!this.visible || this.pending === null || window.Plotly === undefined) return;
     const { data, layout } = this.figure(...this.pending);
     this.pending = null;
     window.Plotly.react(this.target, data, layout, CONFIG);
@@ -64,6 +83,7 @@ export class Chart {
 
   close() {
     this.observer.disconnect();
+    waiting.delete(this);
     if (window.Plotly !== undefined) window.Plotly.purge(this.target);
   }
 }
@@ -73,8 +93,8 @@ function faded(colour, alpha) {
 }
 
 function layout(palette, more) {
-  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-  const font = { family: getComputedStyle(document.body).fontFamily, color: palette.dim };
+  const { rem, family, dim } = palette;
+  const font = { family, color: dim };
   return {
     autosize: true,
     margin: { l: 2.9 * rem, r: 3.2 * rem, t: 0.7 * rem, b: 1.7 * rem },
@@ -202,8 +222,7 @@ export function fleetFigure(fleet, palette) {
 /** The last syntheses: bars of throughput, markers of the real-time factor on their own axis. */
 export function synthesesFigure(records, palette) {
   const x = records.map((_, place) => place + 1);
-  const failed = records.map((record) => record.error !== null);
-  const good = (name) => records.map((record, at) => (failed[at] ? null : record[name]));
+  const good = (name) => records.map((record) => (record.error === null ? record[name] : null));
   return {
     data: [
       {
@@ -225,7 +244,7 @@ export function synthesesFigure(records, palette) {
         type: "scatter",
         mode: "markers",
         x,
-        y: failed.map((bad) => (bad ? 0 : null)),
+        y: records.map((record) => (hasFailed(record) ? 0 : null)),
         name: "Failed",
         marker: { symbol: "x", size: 9, color: palette.bad },
         cliponaxis: false,

@@ -70,21 +70,22 @@ export class Feed {
 
   async ask() {
     this.asking = true;
+    let body = null;
     let waitMs = PERIOD_MS;
     try {
-      const body = await this.fetch();
-      this.failures = 0;
-      this.receivedAt = performance.now();
-      if (this.take(body)) waitMs = 0;
-      this.onState({ ok: true, message: "", waitMs });
+      body = await this.fetch();
     } catch (error) {
       this.failures += 1;
       waitMs = Math.min(PERIOD_MS * 2 ** (this.failures - 1), LONGEST_WAIT_MS);
       this.onState({ ok: false, message: explain(error), waitMs });
-    } finally {
-      this.asking = false;
     }
-    if (!document.hidden) this.timer = setTimeout(() => this.wake(), waitMs);
+    this.asking = false;
+    try {
+      if (body !== null && this.take(body)) waitMs = 0;
+    } finally {
+      // A view that fails is told on the console, and does not end the questions.
+      if (!document.hidden) this.timer = setTimeout(() => this.wake(), waitMs);
+    }
   }
 
   async fetch() {
@@ -97,6 +98,9 @@ export class Feed {
 
   /** Take an answer; true if the history should be fetched at once. */
   take(body) {
+    this.failures = 0;
+    this.receivedAt = performance.now();
+    this.onState({ ok: true, message: "", waitMs: PERIOD_MS });
     const keyOf = (entry) => `${entry.node}/${entry.uuid}`;
     const present = new Set(body.cards.map(keyOf));
     for (const key of this.cards.keys()) if (!present.has(key)) this.cards.delete(key);

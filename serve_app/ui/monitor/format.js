@@ -2,12 +2,19 @@
 
 export const UNKNOWN = "–";
 
+// Making a format costs far more than using it.
+const FORMATS = [0, 1, 2, 3].map(
+  (digits) =>
+    new Intl.NumberFormat("en-GB", {
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits,
+    }),
+);
+
+/** With 0 to 3 digits behind the point. */
 export function number(value, digits = 0) {
   if (value === null || value === undefined || !Number.isFinite(value)) return UNKNOWN;
-  return value.toLocaleString("en-GB", {
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
-  });
+  return FORMATS[digits].format(value);
 }
 
 export function withUnit(value, unit, digits = 0) {
@@ -82,3 +89,6 @@ export function cardState(card) {
   if (card.error !== null) return "error";
   return card.stale ? "stale" : "";
 }
+
+/** A synthesis that went wrong; one whose listener left did not. */
+export const hasFailed = (record) => record.error !== null && record.error !== "cancelled";

@@ -17,6 +17,7 @@ class Page {
   constructor() {
     this.body = null;
     this.pinned = new Map();
+    this.watched = new Set();
     this.palette = readPalette();
     this.overview = new Overview();
     this.syntheses = new Syntheses();
@@ -32,10 +33,12 @@ class Page {
     for (const id of ["order", "query"]) {
       byId(id).addEventListener("input", () => this.show(this.body));
     }
-    document.addEventListener("themechange", () => {
+    const restyle = () => {
       this.palette = readPalette();
       this.show(this.body);
-    });
+    };
+    document.addEventListener("themechange", restyle);
+    window.addEventListener("resize", restyle);
   }
 
   show(body) {
@@ -63,11 +66,21 @@ class Page {
     this.tiles.show(cards);
     this.map.show(cards, byId("order").value, this.palette);
     this.fleetChart.show(fleetSeries(cards), this.palette);
-    const chosen = this.pinned.size ? [...this.pinned.values()] : this.tiles.first(WATCHED);
+    const chosen = this.pinned.size ? [...this.pinned.values()] : this.watch();
     const order = byId("order").selectedOptions[0].textContent.toLowerCase();
     setText(byId("map-title"), `Each card by ${order === "node" ? "temperature" : order}`);
-    setText(byId("watched"), this.pinned.size ? "Chosen cards" : `First by ${order}`);
+    setText(byId("watched"), this.pinned.size ? "Chosen cards" : `Near the top by ${order}`);
     this.panels.show(chosen, (card) => card.key);
+  }
+
+  /** The first cards; one that has a panel keeps it while it is near the top, for calm. */
+  watch() {
+    const near = this.tiles.first(2 * WATCHED);
+    const kept = near.filter((card) => this.watched.has(card.key));
+    const others = near.filter((card) => !this.watched.has(card.key));
+    const chosen = [...kept, ...others].slice(0, WATCHED);
+    this.watched = new Set(chosen.map((card) => card.key));
+    return near.filter((card) => this.watched.has(card.key));
   }
 
   /** A chosen card has a panel until it is chosen again; the oldest makes room. */

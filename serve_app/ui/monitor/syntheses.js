@@ -51,7 +51,8 @@ function placeOf(record, card) {
 }
 
 function result(record) {
-  if (record.error !== null) return `✕ ${record.error}`;
+  if (show.hasFailed(record)) return `✕ ${record.error}`;
+  if (record.error !== null) return `○ ${record.error}`;
   return record.simulated ? "✓ simulated" : "✓";
 }
 
@@ -61,7 +62,7 @@ function fillTable(records, where) {
   while (body.rows.length > records.length) body.deleteRow(-1);
   records.forEach((record, at) => {
     const row = body.rows[at] ?? newRow(body);
-    row.dataset.state = record.error === null ? "" : "error";
+    row.dataset.state = show.hasFailed(record) ? "error" : (record.error ?? "");
     row.title = record.trace_id ? `trace ${record.trace_id}, replica ${record.replica}` : "";
     COLUMNS.forEach(([, text], column) => setText(row.cells[column], text(record, where)));
   });
