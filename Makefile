@@ -10,8 +10,8 @@ demo: $(VENV)/.ready-run
 	$(BIN)/vibevoice-serve demo --config configs/local.yaml --cards simulated \
 		--script configs/examples/scene.txt --output out/demo.wav
 
-serve: $(VENV)/.ready-run
-	$(BIN)/vibevoice-serve serve --config configs/local.yaml
+serve: $(VENV)/.ready-ui
+	$(BIN)/vibevoice-serve serve --config configs/studio.yaml
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
@@ -35,6 +35,10 @@ $(VENV)/.ready-run: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) -e '.[piper]'
 	touch $@
 
+$(VENV)/.ready-ui: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) -e '.[piper,ui]'
+	touch $@ $(VENV)/.ready-run $(VENV)/.ready-ui
+
 $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) -e '.[piper,ui,dev]'
-	touch $@ $(VENV)/.ready-run
+	touch $@ $(VENV)/.ready-run $(VENV)/.ready-ui

@@ -25,13 +25,12 @@ from serve_app.engines.base import (
 )
 from serve_app.errors import BadAudioError, EngineError, ServeError
 from serve_app.pieces import SpeechReport, Started, TakeItem
-from telemetry.core.sample import SynthesisRecord
+from telemetry.core.sample import CANCELLED, SynthesisRecord
 from telemetry.spans import Span, SynthesisHook, describe, error_type, synthesis_span
 
 logger = logging.getLogger(__name__)
 
 TEST_WORD = "Ready."
-_CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ class Speaker:
                 except BaseException as failure:
                     # Whoever has the report may leave before the stream is exhausted.
                     if not watch.complete:
-                        watch.error = _CANCELLED if _is_leaving(failure) else error_type(failure)
+                        watch.error = CANCELLED if _is_leaving(failure) else error_type(failure)
                     raise
                 finally:
                     self._tell(task, watch)

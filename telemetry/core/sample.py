@@ -7,6 +7,10 @@ people (``timestamp``); ages and durations are taken from a monotonic clock by w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+CANCELLED: Final = "cancelled"
+"""``error`` of a synthesis that its caller gave up; no failure of the card or the engine."""
 
 
 def unknown_uuid(index: int) -> str:

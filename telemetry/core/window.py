@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 
-from telemetry.core.sample import CardSample, SynthesisRecord, unknown_uuid
+from telemetry.core.sample import CANCELLED, CardSample, SynthesisRecord, unknown_uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,11 @@ class SampleWindow:
 class Totals:
     """Sums over syntheses; the sums of two nodes add up (:meth:`merged`).
 
-    Failed attempts count in ``count`` and ``failures`` only: their audio reached nobody.
+    Failed and cancelled attempts add nothing to the sums: their audio reached nobody.
 
     Args:
-        count, failures, simulated: Attempts, those that failed, those that were simulated.
+        count, failures, simulated: Attempts, those that failed (cancelled is not failed), those
+            that were simulated.
         audio_s, wall_s: Seconds of audio, and seconds on a slot that they took.
         input_characters, input_tokens, output_tokens: Size of the work.
         first_start, last_end: Unix times of the first start and the last end, or None.
@@ -114,7 +115,8 @@ class Totals:
     def of(cls, record: SynthesisRecord) -> Totals:
         """The totals of one synthesis."""
         if record.error is not None:
-            return cls(count=1, failures=1, simulated=int(record.simulated))
+            failed = record.error != CANCELLED
+            return cls(count=1, failures=int(failed), simulated=int(record.simulated))
         return cls(
             count=1,
             simulated=int(record.simulated),

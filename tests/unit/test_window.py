@@ -114,5 +114,6 @@ def test_two_cards_at_once_double_the_throughput_but_not_the_rtf() -> None:
 def test_nothing_spoken_has_no_ratio() -> None:
     assert Totals().real_time_factor is None
     assert Totals().throughput_rt is None
+    assert Totals.of(record(error="cancelled")).failures == 0
     failed = Totals.of(record(error="engine_crashed"))
     assert (failed.count, failed.failures, failed.audio_s, failed.throughput_rt) == (1, 1, 0, None)
