@@ -8,6 +8,7 @@
     |   +-- ScriptError              400         a pause or a turn that can't be read
     |   +-- TooManySpeakersError     400
     |   +-- UnknownVoiceError        400
+    |   +-- VoiceAudioError          400         an upload that can't become a voice
     |   +-- UnknownFormatError       400
     |   +-- UnsupportedTextError     400         this engine can't speak this text
     |   +-- InputTooLongError        413
@@ -84,6 +85,12 @@ class UnknownVoiceError(InvalidInputError):
     """A voice that no replica has."""
 
     code = "unknown_voice"
+
+
+class VoiceAudioError(InvalidInputError):
+    """Audio that can't become a voice: unreadable, too short, too long, silent or broken."""
+
+    code = "invalid_voice_audio"
 
 
 class UnknownFormatError(InvalidInputError):
