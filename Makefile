@@ -40,5 +40,5 @@ $(VENV)/.ready-ui: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@ $(VENV)/.ready-run $(VENV)/.ready-ui
 
 $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) -e '.[piper,ui,dev]'
+	$(PIP_INSTALL) -e '.[piper,ui,vibevoice,dev]'
 	touch $@ $(VENV)/.ready-run $(VENV)/.ready-ui

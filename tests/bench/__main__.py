@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.bench import core_speed, piper_speed, scale
+from tests.bench import core_speed, piper_speed, scale, vibevoice_batching
 
 BENCHMARKS: dict[str, Callable[[], Sequence[str]]] = {
     "core": core_speed.run,
     "piper": piper_speed.run,
     "scale": scale.run,
+    "vibevoice": vibevoice_batching.run,
 }
 
 

@@ -1,6 +1,6 @@
 """What continuous batching brings: the loop here against ``generate`` of transformers.
 
-A model of random weights, one thread, 64 segments of 10 to 40 frames in a random order. ``generate``
+A model of random weights, one thread, 64 segments of 10 to 40 frames, shuffled. ``generate``
 runs without its text guidance, so both do the same arithmetic, and its static batches end each row
 where it should end. Those that speak one at a time speak every fourth segment, which gives the same
 rate. Everything speaks in turn, round by round; a ratio is the median of the rounds' ratios.
@@ -27,10 +27,12 @@ from serve_app.engines.slots import Slots
 from serve_app.engines.vibevoice import FRAMES_PER_S
 from serve_app.engines.vibevoice_load import Checkpoint, LoadedModel, load
 from serve_app.engines.vibevoice_loop import Batch, Row
+from serve_app.engines.vibevoice_order import Ended, Order
 from serve_app.engines.vibevoice_prefill import Reader
 from serve_app.engines.vibevoice_prompt import turns_of
-from serve_app.engines.vibevoice_thread import Ended, LoopThread, Order
+from serve_app.engines.vibevoice_thread import LoopThread
 from tests.tiny_vibevoice import ArrayVoices, checkpoint
+from tests.vibevoice_engine import as_transformers_has_it
 from tests.vibevoice_reference import Scheduler, inputs, messages, without_text_guidance
 
 SEGMENTS = 64
@@ -149,11 +151,12 @@ def continuous(loaded: LoadedModel, todo: Sequence[Job], slots: int) -> float:
 def _compare(name: str, shape: tuple[int, int, float], rounds: int) -> Sequence[str]:
     folder = checkpoint(*shape, stop_after=10_000)
     loaded = load(Checkpoint(str(folder), None, "cpu", "float32"))
+    stock = as_transformers_has_it(loaded, folder)
     todo = jobs()
     few = todo[::4]
     ways: dict[str, Callable[[], float]] = {
-        "generate, one at a time": lambda: generate(loaded, few, 1),
-        "generate, static 8": lambda: generate(loaded, todo, 8),
+        "generate, one at a time": lambda: generate(stock, few, 1),
+        "generate, static 8": lambda: generate(stock, todo, 8),
         "loop, 1 slot": lambda: continuous(loaded, few, 1),
         "loop, 8 slots": lambda: continuous(loaded, todo, 8),
         "loop, 16 slots": lambda: continuous(loaded, todo, 16),
@@ -165,7 +168,7 @@ def _compare(name: str, shape: tuple[int, int, float], rounds: int) -> Sequence[
         "time of 1 slot / generate": ("generate, one at a time", "loop, 1 slot"),
         "8 slots / 1 slot": ("loop, 8 slots", "loop, 1 slot"),
     }
-    generate(loaded, todo[:2], 1)
+    generate(stock, todo[:2], 1)
     speeds = [{way: run() for way, run in ways.items()} for _ in range(rounds)]
     median = {way: statistics.median(speed[way] for speed in speeds) for way in ways}
     return [
@@ -182,8 +185,6 @@ def run(rounds: int = ROUNDS) -> Sequence[str]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [
-            line for name, shape in MODELS.items() for line in _compare(name, shape, rounds)
-        ]
+        return [line for name, shape in MODELS.items() for line in _compare(name, shape, rounds)]
     finally:
         torch.set_num_threads(threads)

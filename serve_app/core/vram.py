@@ -1,0 +1,67 @@
+"""How many segments a card can hold: arithmetic, nothing measured.
+
+A slot is a rectangle of two rows (with and without the text) of keys and values. Encoding a voice
+is the peak of a segment's start. What is left free covers what is not counted here: the work space
+of the kernels and the fragments of the allocator. The constants are figures that others published
+or that were computed from the model's shape; they were not measured on a card.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+HEADROOM_BYTES: Final = 3 << 29
+"""1.5 GiB."""
+
+HEADROOM_SHARE: Final = 0.1
+VOICE_BYTES_PER_S: Final = 47 << 20
+"""Peak of encoding a second of a voice in float32; half of it in 16 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """What memory depends on.
+
+    Args:
+        layers: Of the language model.
+        kv_heads: Heads of keys and values in a layer.
+        head_dim: Numbers in a head.
+        number_bytes: Of the dtype.
+    """
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    number_bytes: int
+
+    @property
+    def token_bytes(self) -> int:
+        """Keys and values of a token in one row."""
+        return self.layers * self.kv_heads * self.head_dim * 2 * self.number_bytes
+
+    def slot_bytes(self, columns: int) -> int:
+        """Both rows of a slot of so many columns (prompt and audio)."""
+        return 2 * self.token_bytes * columns
+
+    def voice_bytes(self, voice_s: float) -> int:
+        """Peak of encoding a voice."""
+        return round(VOICE_BYTES_PER_S * voice_s * self.number_bytes / 4)
+
+
+def headroom_bytes(total_bytes: int) -> int:
+    """What must stay free of a card of *total_bytes*."""
+    return max(HEADROOM_BYTES, round(HEADROOM_SHARE * total_bytes))
+
+
+def admits(free_bytes: int, total_bytes: int, needed_bytes: int) -> bool:
+    """Whether a card with so much free may take so much more."""
+    return free_bytes - needed_bytes >= headroom_bytes(total_bytes)
+
+
+def slots_that_fit(
+    shape: ModelShape, free_bytes: int, total_bytes: int, columns: int, voice_s: float
+) -> int:
+    """Slots of *columns* that fit beside the encoding of one voice; 0 if none does."""
+    room = free_bytes - headroom_bytes(total_bytes) - shape.voice_bytes(voice_s)
+    return max(0, room // shape.slot_bytes(columns))

@@ -1,0 +1,245 @@
+"""Loading a VibeVoice checkpoint: from a folder, or from the hub with a pinned revision.
+
+The code that loads real weights is the code that the tests run with random ones. A checkpoint with
+weights missing is refused: transformers would fill them with random numbers and only warn.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from platform import machine
+from typing import Any, Final
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoProcessor, VibeVoiceForConditionalGeneration
+
+from serve_app.core.vram import ModelShape
+from serve_app.engines.vibevoice_diffusion import require_solver
+from serve_app.engines.vibevoice_tokens import TokenRules, token_rules
+from serve_app.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+DTYPES: Final[Mapping[str, torch.dtype]] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+FRAME_SAMPLES: Final = 3200
+DEFAULT_MODEL: Final = "vibevoice/VibeVoice-1.5B-hf"
+"""The hub's name of the smaller checkpoint, as transformers' documentation gives it."""
+
+_SAMPLE_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where weights are and how they are used.
+
+    Args:
+        model: A folder, or a name on the hub.
+        revision: Commit on the hub; required for a name.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: One of :data:`DTYPES`.
+    """
+
+    model: str
+    revision: str | None
+    device: str
+    dtype: str
+
+    @property
+    def fetch_command(self) -> str:
+        """The command that brings the weights."""
+        if self.revision:
+            folder = Path(self.model).name
+            return f"hf download {self.model} --revision {self.revision} --local-dir {folder}"
+        return f"hf download {DEFAULT_MODEL} --local-dir {self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is ready to speak, shared by whoever runs it; nothing here changes.
+
+    Args:
+        model: transformers' ``VibeVoiceForConditionalGeneration``.
+        processor: Its processor.
+        rules: Choice of tokens.
+        shape: What memory depends on.
+        context: Longest sequence in tokens.
+        name: For people.
+        revision: All of the weights and libraries that decides about the samples.
+        weights_bytes: What loading took on the card; 0 on a CPU.
+    """
+
+    model: Any
+    processor: Any
+    rules: TokenRules
+    shape: ModelShape
+    context: int
+    name: str
+    revision: str
+    weights_bytes: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Scores of the legal tokens in float32, shape ``(rows, legal)``."""
+        weight = self.model.lm_head.weight[list(self.rules.legal)]
+        return torch.nn.functional.linear(hidden, weight).float()
+
+
+def load(checkpoint: Checkpoint) -> LoadedModel:
+    """Load a checkpoint; seconds to minutes.
+
+    Raises:
+        ConfigError: It is missing, damaged, of another kind, or the device is not there; the
+            message for a missing one names the command that fetches it.
+    """
+    device = _device(checkpoint.device)
+    before = _used_bytes(device)
+    processor, model = _parts(checkpoint)
+    try:
+        model = fuse_norms(model).to(device).eval().requires_grad_(False)
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"{checkpoint.model} does not fit on {device}: {error}; take a smaller model or a "
+            "larger card",
+            "engine",
+        ) from error
+    processor.tokenizer.padding_side = "left"
+    config, generation = model.config, model.generation_config.to_dict()
+    require_solver(generation.get("noise_scheduler_config") or {})
+    _require_supported(config, checkpoint.model)
+    loaded = LoadedModel(
+        model=model,
+        processor=processor,
+        rules=token_rules(
+            audio=config.audio_token_id,
+            audio_begin=config.audio_bos_token_id,
+            audio_end=config.audio_eos_token_id,
+            end=config.eos_token_id,
+            generation=generation,
+        ),
+        shape=_shape(config.text_config, model.dtype),
+        context=config.text_config.max_position_embeddings,
+        name=Path(checkpoint.model).name,
+        revision=_revision(checkpoint, processor),
+        weights_bytes=_used_bytes(device) - before,
+    )
+    logger.info(
+        "loaded %s on %s as %s: %d bytes of card memory used before, %d after",
+        *(checkpoint.model, device, checkpoint.dtype, before, _used_bytes(device)),
+    )
+    return loaded
+
+
+def fuse_norms(model: Any) -> Any:
+    """Put torch's RMSNorm, one kernel, in the place of transformers' six; the same weights."""
+    for parent in list(model.modules()):
+        for name, norm in parent.named_children():
+            if type(norm).__name__.endswith("RMSNorm") and hasattr(norm, "variance_epsilon"):
+                fused = torch.nn.RMSNorm(norm.weight.shape, eps=norm.variance_epsilon)
+                fused.weight = norm.weight
+                setattr(parent, name, fused)
+    return model
+
+
+def _parts(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    folder = Path(checkpoint.model).expanduser()
+    if not folder.is_dir() and not checkpoint.revision:
+        raise ConfigError(
+            f"no folder {checkpoint.model!r}; fetch the weights with "
+            f"'{checkpoint.fetch_command}' and name the folder, or name a hub model together with "
+            "its revision",
+            "engine",
+        )
+    where = str(folder) if folder.is_dir() else checkpoint.model
+    revision = {} if folder.is_dir() else {"revision": checkpoint.revision}
+    try:
+        processor = AutoProcessor.from_pretrained(where, **revision)
+        model, report = VibeVoiceForConditionalGeneration.from_pretrained(
+            where,
+            dtype=DTYPES[checkpoint.dtype],
+            attn_implementation={"text_config": "sdpa"},
+            output_loading_info=True,
+            **revision,
+        )
+    except Exception as error:  # whatever a damaged file makes a library raise
+        raise ConfigError(
+            f"can't load {checkpoint.model!r}: {type(error).__name__}: {error}; fetch it with "
+            f"'{checkpoint.fetch_command}'",
+            "engine",
+        ) from error
+    lost = sorted(report["missing_keys"]) + [str(key) for key in report["mismatched_keys"]]
+    if lost:
+        raise ConfigError(
+            f"{checkpoint.model!r} lacks {len(lost)} weights, the first is {lost[0]}; fetch it "
+            f"again with '{checkpoint.fetch_command}'",
+            "engine",
+        )
+    return processor, model
+
+
+def _device(name: str) -> torch.device:
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"no CUDA card for device {name!r}; use device: cpu", "engine")
+    return device
+
+
+def _used_bytes(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def _require_supported(config: Any, name: str) -> None:
+    kinds = set(getattr(config.text_config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"}:
+        raise ConfigError(f"{name!r} has layers of {sorted(kinds)}; only full attention", "engine")
+    if config.audio_config.hop_length != FRAME_SAMPLES:
+        raise ConfigError(
+            f"{name!r} has frames of {config.audio_config.hop_length} samples, not {FRAME_SAMPLES}",
+            "engine",
+        )
+
+
+def _shape(text: Any, dtype: torch.dtype) -> ModelShape:
+    dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return ModelShape(text.num_hidden_layers, text.num_key_value_heads, dim, dtype.itemsize)
+
+
+def _revision(checkpoint: Checkpoint, processor: Any) -> str:
+    folder = Path(checkpoint.model).expanduser()
+    weights = _fingerprint(folder, processor) if folder.is_dir() else str(checkpoint.revision)
+    return (
+        f"vibevoice-{weights}+{checkpoint.dtype}+{checkpoint.device.partition(':')[0]}"
+        f"+torch-{torch.__version__}+transformers-{transformers.__version__}+{machine()}"
+    )
+
+
+def _fingerprint(folder: Path, processor: Any) -> str:
+    """Of a folder's settings, and of the sizes and both ends of its weights."""
+    digest = sha256(str(processor.chat_template).encode())
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        digest.update(f"{path.name} {path.stat().st_size}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_SAMPLE_BYTES))
+            file.seek(max(0, path.stat().st_size - _SAMPLE_BYTES))
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:12]

@@ -1,0 +1,166 @@
+"""Preallocated places for the state of running segments: keys and values, and convolutions.
+
+A slot has two rows of keys and values: ``2 * slot`` hears the text, ``2 * slot + 1`` does not. Rows
+are left-aligned, each at its own column, so there is no padding to mask but what lies behind a
+row's own end. Running segments are always the first slots, a view; who leaves is replaced by the
+last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+COLUMN_BUCKET: Final = 128
+"""Lengths grow by this many columns: few shapes for graphs, and sums whose grouping on a CPU does
+not depend on how long the neighbours are."""
+
+
+def bucket(columns: int) -> int:
+    """*columns* rounded up to whole buckets."""
+    return -(-columns // COLUMN_BUCKET) * COLUMN_BUCKET
+
+
+class KvSlots:
+    """Keys and values of all layers.
+
+    Args:
+        layers: Of the language model.
+        heads: Of keys and values.
+        dim: Of a head.
+        like: A tensor with the dtype and device wanted.
+    """
+
+    def __init__(self, layers: int, heads: int, dim: int, like: Tensor) -> None:
+        self._like = like
+        self._shape = (heads, dim)
+        self.slots = 0
+        self.columns = 0
+        self.keys = [self._new(0, 0) for _ in range(layers)]
+        self.values = [self._new(0, 0) for _ in range(layers)]
+
+    def _new(self, slots: int, columns: int) -> Tensor:
+        heads, dim = self._shape
+        return self._like.new_zeros((2 * slots, heads, columns, dim))
+
+    def ensure(self, slots: int, columns: int) -> None:
+        """Have room for so much, keeping what is there; grows by whole buckets."""
+        slots, columns = max(slots, self.slots), max(bucket(columns), self.columns)
+        if (slots, columns) == (self.slots, self.columns):
+            return
+        for buffers in (self.keys, self.values):
+            for layer, old in enumerate(buffers):
+                buffers[layer] = self._new(slots, columns)
+                buffers[layer][: old.shape[0], :, : old.shape[2]] = old
+        self.slots, self.columns = slots, columns
+
+    def put(self, row: int, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        """Fill a row's first columns, a tensor of shape ``(1, heads, columns, dim)`` a layer."""
+        for buffers, given in ((self.keys, keys), (self.values, values)):
+            for buffer, new in zip(buffers, given, strict=True):
+                buffer[row, :, : new.shape[2]] = new[0]
+
+    def move(self, source: int, target: int, columns: int) -> None:
+        """Copy a slot's first *columns*."""
+        for buffer in (*self.keys, *self.values):
+            rows = buffer[2 * source : 2 * source + 2, :, :columns]
+            buffer[2 * target : 2 * target + 2, :, :columns] = rows
+
+    def release(self) -> None:
+        """Give all memory back."""
+        self.slots = self.columns = 0
+        for buffers in (self.keys, self.values):
+            buffers[:] = [self._new(0, 0) for _ in buffers]
+
+
+class KvFrame:
+    """One token for the first rows, in the shape in which transformers asks a cache.
+
+    Args:
+        slots: The buffers.
+        places: Column of each row's new token, shape ``(rows,)``.
+        length: Columns in use, a whole bucket.
+    """
+
+    is_compileable = False
+
+    def __init__(self, slots: KvSlots, places: Tensor, length: int) -> None:
+        self._slots, self._places, self._length = slots, places, length
+        self._rows = torch.arange(places.shape[0], device=places.device)
+
+    def update(
+        self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
+        """Write a layer's new column, shape ``(rows, heads, 1, dim)``; give all that is seen."""
+        both = []
+        for buffers, new in ((self._slots.keys, keys), (self._slots.values, values)):
+            buffer = buffers[layer_idx]
+            buffer[self._rows, :, self._places] = new[:, :, 0]
+            both.append(buffer[: new.shape[0], :, : self._length])
+        return both[0], both[1]
+
+    def get_seq_length(self, _layer_idx: int = 0) -> int:
+        """Columns in use."""
+        return self._length
+
+
+class ConvSlots:
+    """What the causal convolutions of one codec half remember of each slot.
+
+    A frame works on a copy: :meth:`commit` makes it count, and without it the frame can be done
+    again. Whoever computes a stage for some of a frame's slots sets :attr:`rows` first.
+
+    Args:
+        codec: An encoder or decoder of the acoustic tokenizer's kind.
+    """
+
+    def __init__(self, codec: Any) -> None:
+        weight = next(codec.parameters())
+        self._buffers: dict[str, Tensor] = {
+            module.cache_key: weight.new_zeros((0, module.in_channels, module.left_pad))
+            for module in codec.modules()
+            if hasattr(module, "cache_key") and module.left_pad > 0
+        }
+        self._staged: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.rows = torch.zeros(0, dtype=torch.long)
+
+    def ensure(self, slots: int) -> None:
+        """Have room for so many slots, keeping what is there."""
+        for key, old in self._buffers.items():
+            if old.shape[0] < slots:
+                self._buffers[key] = old.new_zeros((slots, *old.shape[1:]))
+                self._buffers[key][: old.shape[0]] = old
+
+    def frame(self, rows: Tensor) -> ConvSlots:
+        """Start a frame for these slots; a slot named twice is computed twice with one result."""
+        self.rows = rows
+        self._staged = []
+        return self
+
+    def update(self, hidden: Tensor, cache_key: str, module: Any) -> Tensor:
+        """*hidden* behind what the module remembers; called by transformers' convolutions."""
+        if module.left_pad <= 0:
+            return hidden
+        buffer = self._buffers[cache_key]
+        padded = torch.cat((buffer[self.rows], hidden), dim=-1)
+        self._staged.append((buffer, self.rows, padded[..., -module.left_pad :].clone()))
+        return padded
+
+    def commit(self) -> None:
+        """Remember what the frame has seen."""
+        for buffer, rows, new in self._staged:
+            buffer[rows] = new
+        self._staged = []
+
+    def clear(self, slot: int) -> None:
+        """Forget a slot."""
+        for buffer in self._buffers.values():
+            buffer[slot] = 0
+
+    def move(self, source: int, target: int) -> None:
+        """Copy a slot."""
+        for buffer in self._buffers.values():
+            buffer[target] = buffer[source]

@@ -1,0 +1,310 @@
+"""The engine's own thread: it runs the batch frame by frame and takes orders between two frames.
+
+Orders (speak, cancel, check) come from event loops over a lock; what a segment gives goes back to
+its loop by ``call_soon_threadsafe``. A segment's outbox is bounded by its token budget.
+
+**Out of memory.** A half of a frame that failed for lack of memory is done again without the
+newest row, until it succeeds: the older ones lose nothing. The dropped segments end with a
+retryable error and the slots are lowered to what fitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final, TypeVar
+
+import torch
+
+from serve_app.core.audio import finite_to_pcm
+from serve_app.core.vram import ModelShape, admits
+from serve_app.engines.slots import closed_error
+from serve_app.engines.vibevoice_loop import Batch, Row, Sounded, probe
+from serve_app.engines.vibevoice_order import Ended, Order
+from serve_app.engines.vibevoice_prefill import Reader
+from serve_app.errors import (
+    BadAudioError,
+    EngineCrashedError,
+    EngineError,
+    EngineMemoryError,
+    EngineTimeoutError,
+    ServeError,
+)
+
+logger = logging.getLogger(__name__)
+
+MemoryReading = Callable[[], tuple[int, int] | None]
+"""Free and total bytes of the card, or None where there is nothing to admit by."""
+
+T = TypeVar("T")
+
+_CPU_REFUSAL: Final = "can't allocate memory"
+
+
+class LoopThread:
+    """Owns the batch; starts with the first order, ends with :meth:`close`.
+
+    Args:
+        batch: The rows; touched by the thread alone.
+        reader: Reads prompts; likewise.
+        spare: An empty batch for checks; likewise.
+        shape: What memory depends on.
+        context: Longest sequence in tokens.
+        memory: What the card has left.
+        lowered: Called on the thread with the slots that are left after memory ran out.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        reader: Reader,
+        *,
+        spare: Batch,
+        shape: ModelShape,
+        context: int,
+        memory: MemoryReading,
+        lowered: Callable[[int], None],
+    ) -> None:
+        self._batch, self._spare = batch, spare
+        self._reader, self._shape, self._context = reader, shape, context
+        self._memory, self._lowered = memory, lowered
+        self._lock = threading.Condition()
+        self._waiting: deque[Order] = deque()
+        self._gone: list[Order] = []
+        self._checks: list[Future[None]] = []
+        self._running: dict[Row, Order] = {}
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._done: Future[None] = Future()
+
+    def submit(self, order: Order) -> None:
+        """Have a segment spoken.
+
+        Raises:
+            EngineCrashedError: The thread is closed, or the system gives none.
+        """
+        self._ask(lambda: self._waiting.append(order))
+
+    def cancel(self, order: Order) -> None:
+        """Have it leave within a frame; ``order.over`` tells when it has."""
+        with self._lock:
+            self._gone.append(order)
+            self._lock.notify()
+
+    async def check(self, timeout_s: float) -> None:
+        """Compute what a frame computes, between two frames.
+
+        Raises:
+            EngineError: It gave no finite audio, failed, or took longer than *timeout_s*.
+        """
+        future: Future[None] = Future()
+        self._ask(lambda: self._checks.append(future))
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.wrap_future(future)
+        except TimeoutError as error:
+            raise EngineTimeoutError(
+                f"the engine's thread gave nothing for {timeout_s} s; replace the replica"
+            ) from error
+
+    def stop(self) -> None:
+        """Ask the thread to end; segments in it end with an error."""
+        with self._lock:
+            self._stopping = True
+            self._lock.notify()
+
+    async def close(self, grace_s: float) -> None:
+        """Stop and wait until the thread is done, *grace_s* at most; idempotent."""
+        self.stop()
+        if self._thread is None:
+            return
+        try:
+            async with asyncio.timeout(grace_s):
+                await asyncio.shield(asyncio.wrap_future(self._done))
+        except TimeoutError:
+            logger.warning("the vibevoice thread does not stop after %s s", grace_s)
+
+    def _ask(self, append: Callable[[], None]) -> None:
+        with self._lock:
+            if self._stopping:
+                raise closed_error()
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="vibevoice", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise EngineCrashedError(f"the system gives no thread: {error}") from error
+                self._thread = thread
+            append()
+            self._lock.notify()
+
+    def _run(self) -> None:
+        try:
+            with torch.inference_mode():
+                while self._orders():
+                    if self._batch.rows:
+                        self._frame()
+        except Exception:
+            logger.exception("the vibevoice thread failed")
+        self.stop()
+        self._fail_all(closed_error())
+        for order in self._waiting:
+            order.give(closed_error(), last=True)
+        for check in self._checks:
+            if check.set_running_or_notify_cancel():
+                check.set_exception(closed_error())
+        self._done.set_result(None)
+
+    def _orders(self) -> bool:
+        """Take what has come, waiting while there is nothing to do; False to end."""
+        with self._lock:
+            while not (self._stopping or self._gone or self._checks or self._work()):
+                self._lock.wait()
+            if self._stopping:
+                return False
+            gone, self._gone = self._gone, []
+            checks, self._checks = self._checks, []
+        for order in gone:
+            self._remove(order)
+        for check in checks:
+            self._check(check)
+        while self._waiting and self._join(self._waiting[0]):
+            with self._lock:
+                self._waiting.popleft()
+        return True
+
+    def _work(self) -> bool:
+        return bool(self._waiting or self._batch.rows)
+
+    def _remove(self, order: Order) -> None:
+        with self._lock:
+            if order in self._waiting:
+                self._waiting.remove(order)
+        self._running.pop(order.row, None)
+        self._batch.leave([order.row])
+        order.give(closed_error(), last=True)
+
+    def _check(self, check: Future[None]) -> None:
+        if not check.set_running_or_notify_cancel():
+            return
+        try:
+            fine = probe(self._spare, self._reader.begin)
+        except Exception as error:  # noqa: BLE001 - the caller must see whatever it is
+            if not self._batch.rows or not _is_memory(error):
+                check.set_exception(EngineCrashedError(f"the engine's self-test failed: {error}"))
+                return
+            fine = True  # a full card that speaks is well
+        if fine:
+            check.set_result(None)
+        else:
+            check.set_exception(EngineCrashedError("the model gives samples that are no numbers"))
+
+    def _join(self, order: Order) -> bool:
+        """Take a segment in; False if it must wait for others to leave."""
+        try:
+            prompt = self._reader.prompt(order.turns)
+            order.row.budget = min(order.row.budget, self._context - len(prompt.ids))
+            if not self._admitted(len(prompt.ids) + order.row.budget):
+                return False
+            self._batch.join(order.row, self._reader.read(prompt))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this segment
+            order.give(self._named(error), last=True)
+            return True
+        order.tokens = len(prompt.ids)
+        self._running[order.row] = order
+        return True
+
+    def _admitted(self, columns: int) -> bool:
+        """Whether there is memory; False if others must leave first.
+
+        Raises:
+            EngineMemoryError: The empty card has not enough.
+        """
+        if self._fits(columns):
+            return True
+        if self._batch.rows:
+            return False
+        self._batch.release()
+        self._reader.forget()
+        if self._fits(columns):
+            return True
+        raise EngineMemoryError(
+            f"a segment of {columns} tokens does not fit on the empty card; send less text"
+        )
+
+    def _fits(self, columns: int) -> bool:
+        slots, width = self._batch.room(columns)
+        had_slots, had_width = self._batch.reserved
+        more_bytes = slots * self._shape.slot_bytes(width)
+        more_bytes -= had_slots * self._shape.slot_bytes(had_width)
+        memory = self._memory()
+        return memory is None or more_bytes <= 0 or admits(*memory, more_bytes)
+
+    def _frame(self) -> None:
+        for sounded in self._retried(self._batch.sound) or ():
+            self._deliver(sounded)
+        self._retried(self._batch.think)
+
+    def _retried(self, half: Callable[[], T]) -> T | None:
+        """Half a frame; again without the newest row while memory is short."""
+        while self._batch.rows:
+            try:
+                return half()
+            except Exception as error:
+                if not _is_memory(error):
+                    logger.exception("a frame of %d rows failed", len(self._batch.rows))
+                    self._fail_all(EngineCrashedError(f"a frame failed: {error}"))
+                    return None
+                self._shed(error)
+        return None
+
+    def _shed(self, error: Exception) -> None:
+        newest, order = self._running.popitem()
+        self._batch.leave([newest])
+        order.give(self._named(error), last=True)
+
+    def _named(self, error: Exception) -> ServeError:
+        if isinstance(error, ServeError):
+            return error
+        if not _is_memory(error):
+            logger.error("a segment failed", exc_info=error)
+            return EngineError(f"a segment failed: {type(error).__name__}: {error}")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        left = max(1, len(self._batch.rows))
+        self._lowered(left)
+        logger.warning("out of memory; %d slots are left", left)
+        return EngineMemoryError(f"out of memory beside {len(self._batch.rows)} segments: {error}")
+
+    def _deliver(self, sounded: Sounded) -> None:
+        order, row = self._running[sounded.row], sounded.row
+        if sounded.finish:
+            del self._running[row]
+        if sounded.samples is not None:
+            try:
+                order.give(finite_to_pcm(sounded.samples), last=False)
+            except BadAudioError as error:
+                self._running.pop(row, None)
+                self._batch.leave([row])
+                order.give(error, last=True)
+                return
+        if sounded.finish and row.frames == 0:
+            order.give(
+                BadAudioError("the model ended without a frame of audio; speak it again"), last=True
+            )
+        elif sounded.finish:
+            order.give(Ended(sounded.finish, order.tokens, row.frames), last=True)
+
+    def _fail_all(self, error: EngineError) -> None:
+        self._batch.leave(list(self._batch.rows))
+        orders, self._running = list(self._running.values()), {}
+        for order in orders:
+            order.give(error, last=True)
+
+
+def _is_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_REFUSAL in str(error)

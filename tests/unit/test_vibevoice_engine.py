@@ -1,0 +1,368 @@
+"""The VibeVoice engine where the shared contract says nothing: limits, memory, bad input."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import soundfile
+import torch
+from transformers import Qwen2Model
+
+from serve_app.core.audio import bytes_from_pcm, finite_to_pcm
+from serve_app.engines.base import Chunk, Line, SpeakTask, SpeechEnd
+from serve_app.engines.registry import create
+from serve_app.engines.vibevoice import VibeVoiceEngine
+from serve_app.engines.vibevoice_codec import FrameCodec
+from serve_app.engines.vibevoice_loop import Batch
+from serve_app.engines.vibevoice_tokens import TokenRules
+from serve_app.errors import (
+    BadAudioError,
+    ConfigError,
+    EmptyInputError,
+    EngineCrashedError,
+    EngineError,
+    EngineMemoryError,
+    InputTooLongError,
+    InvalidInputError,
+    TooManySpeakersError,
+)
+from tests.contract.engine_cases import Heard, listen, speak
+from tests.tiny_vibevoice import ArrayVoices, checkpoint, voice
+from tests.vibevoice_engine import stock_tiny, tiny, tiny_engine
+from tests.vibevoice_runs import Segment, distance, stock
+
+
+def task(number: int, text: str = "Hello there.", voice_id: str = "v1") -> SpeakTask:
+    return SpeakTask(f"task-{number}", (Line("Ada", voice_id, text),), seed=number, est_s=2.0)
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[VibeVoiceEngine]:
+    made = tiny_engine(4)
+    yield made
+    await made.close()
+
+
+async def test_its_samples_are_those_of_generate(engine: VibeVoiceEngine) -> None:
+    lines = (Line("Ada", "v1", "Who is there?"), Line("Ben", "v2", "Only the rain."))
+    spoken = await listen(engine, SpeakTask("", lines, seed=7, est_s=2.0))
+    reference = stock(stock_tiny(), Segment(lines, budget=60, seed=7), ArrayVoices().voices)
+    theirs = np.frombuffer(bytes_from_pcm(finite_to_pcm(reference)), np.int16).astype(int)
+    ours = np.frombuffer(spoken.pcm, np.int16).astype(int)
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() <= 1
+    assert (ours != theirs).mean() < 0.01
+
+
+async def test_the_engine_reads_cfg_scale_and_steps(engine: VibeVoiceEngine) -> None:
+    plain = await listen(engine, task(1))
+    same = replace(task(1), options=(("cfg_scale", 1.3), ("steps", 4.0)))
+    assert (await listen(engine, same)).pcm == plain.pcm
+    for name, value in (("cfg_scale", 2.0), ("steps", 5.0)):
+        assert (await listen(engine, replace(task(1), options=((name, value),)))).pcm != plain.pcm
+    for name, bad in (("cfg_scale", -1.0), ("steps", 0.0), ("cfg_scale", float("nan"))):
+        with pytest.raises(InvalidInputError, match=name):
+            await listen(engine, replace(task(1), options=((name, bad),)))
+
+
+class TestEnds:
+    async def test_stop_gives_what_was_counted(self, engine: VibeVoiceEngine) -> None:
+        heard = await listen(engine, task(1))
+        (end,) = heard.ends
+        assert (end.finish, end.output_frames * 6400) == ("stop", len(heard.pcm))
+        assert end.input_tokens > len("Hello there.")
+
+    async def test_the_estimate_bounds_the_tokens(self, engine: VibeVoiceEngine) -> None:
+        rules = replace(tiny().rules, decay=None)
+        with mock.patch.object(engine._thread._batch, "_loaded", replace(tiny(), rules=rules)):
+            heard = await listen(engine, replace(task(1), est_s=0.1))
+        assert heard.ends == (SpeechEnd("length", heard.ends[0].input_tokens, 32),)
+
+    async def test_the_bound_changes_no_sample(self, engine: VibeVoiceEngine) -> None:
+        short = await listen(engine, replace(task(1), est_s=1.0))
+        assert (await listen(engine, replace(task(1), est_s=30.0))).pcm == short.pcm
+
+    async def test_no_audio_at_all_is_an_error(self, engine: VibeVoiceEngine) -> None:
+        end = max(tiny().rules.stops)
+        with (
+            mock.patch.object(TokenRules, "choose", return_value=end),
+            pytest.raises(BadAudioError, match="without a frame"),
+        ):
+            await listen(engine, task(1))
+        assert (await listen(engine, task(1))).ends
+
+    async def test_samples_that_are_no_numbers_harm_one(self, engine: VibeVoiceEngine) -> None:
+        alone = [await listen(engine, task(number)) for number in range(3)]
+        stock_sound = Batch.sound
+        struck: list[object] = []
+
+        def sound(batch: Batch) -> Any:
+            given = stock_sound(batch)
+            if len(given) == 3 and not struck:
+                struck.append(given[1].samples)
+                given[1].samples[5] = np.nan
+            return given
+
+        with mock.patch.object(Batch, "sound", sound):
+            heard = await _all(engine, [task(number) for number in range(3)])
+        assert isinstance(heard[1], BadAudioError)
+        assert [heard[0].pcm, heard[2].pcm] == [alone[0].pcm, alone[2].pcm]
+
+
+async def _all(engine: VibeVoiceEngine, tasks: list[SpeakTask]) -> list[Any]:
+    return await asyncio.gather(*(listen(engine, one) for one in tasks), return_exceptions=True)
+
+
+async def test_cancelling_some_leaves_the_others_as_they_are(engine: VibeVoiceEngine) -> None:
+    alone = [await listen(engine, task(number)) for number in range(4)]
+
+    async def leave_after(number: int, chunks: int) -> None:
+        async with speak(engine, task(number)) as items:
+            for _ in range(chunks):
+                await anext(items)
+
+    heard = await asyncio.gather(
+        leave_after(0, 2), listen(engine, task(1)), leave_after(2, 5), listen(engine, task(3))
+    )
+    kept = [item for item in heard if isinstance(item, Heard)]
+    assert [item.pcm for item in kept] == [alone[1].pcm, alone[3].pcm]
+    assert not engine._thread._batch.rows
+
+
+class TestMemory:
+    @staticmethod
+    def _card_for(rows: int) -> tuple[Any, Any]:
+        """Both halves of a frame fail beyond so many rows, in their middle."""
+        stock_block: Callable[..., Any] = FrameCodec._block
+        stock_forward: Callable[..., Any] = Qwen2Model.forward
+
+        def block(self: FrameCodec, hidden: Any, *args: Any) -> Any:
+            result = stock_block(self, hidden, *args)
+            if hidden.shape[0] > rows:
+                raise torch.OutOfMemoryError("planted")
+            return result
+
+        def forward(self: Qwen2Model, *args: Any, **kwargs: Any) -> Any:
+            result = stock_forward(self, *args, **kwargs)
+            if kwargs["inputs_embeds"].shape[0] > 2 * rows:
+                raise torch.OutOfMemoryError("planted")
+            return result
+
+        return (
+            mock.patch.object(FrameCodec, "_block", block),
+            mock.patch.object(Qwen2Model, "forward", forward),
+        )
+
+    @pytest.mark.parametrize("half", [0, 1], ids=["sound", "think"])
+    async def test_the_newest_are_dropped(self, half: int, engine: VibeVoiceEngine) -> None:
+        alone = [await listen(engine, task(number)) for number in range(4)]
+        with self._card_for(2)[half]:
+            heard = await _all(engine, [task(number) for number in range(4)])
+            assert [type(item) for item in heard[2:]] == [EngineMemoryError] * 2
+            assert [item.pcm for item in heard[:2]] == [alone[0].pcm, alone[1].pcm]
+            assert engine.slots == 2
+            again = await _all(engine, [task(2), task(3)])
+        assert [item.pcm for item in again] == [alone[2].pcm, alone[3].pcm]
+
+    async def test_reading_that_finds_no_room_harms_no_one(self, engine: VibeVoiceEngine) -> None:
+        alone = await listen(engine, task(0))
+        stock_join = Batch.join
+
+        def join(batch: Batch, *args: Any) -> None:
+            if batch.rows:
+                raise torch.OutOfMemoryError("planted")
+            stock_join(batch, *args)
+
+        with mock.patch.object(Batch, "join", join):
+            heard = await _all(engine, [task(0), task(1)])
+        assert heard[0].pcm == alone.pcm
+        assert isinstance(heard[1], EngineMemoryError)
+        assert engine.slots == 1
+
+    async def test_a_segment_waits_until_it_is_admitted(self) -> None:
+        engine = tiny_engine(2, memory=lambda: (0 if busy() else 4 << 30, 8 << 30))
+
+        def busy() -> bool:
+            return bool(engine._thread._batch.rows)
+
+        large = replace(task(1), est_s=60.0)
+        alone = [await listen(engine, one) for one in (task(0), large)]
+        engine._thread._batch.release()
+        order: list[int] = []
+
+        async def heard(one: SpeakTask) -> bytes:
+            spoken = await listen(engine, one)
+            order.append(one.seed)
+            return spoken.pcm
+
+        together = await asyncio.gather(heard(task(0)), heard(large))
+        await engine.close()
+        assert together == [one.pcm for one in alone]
+        assert order == [0, 1]
+
+    async def test_too_large_for_the_empty_card(self) -> None:
+        engine = tiny_engine(2, memory=lambda: ((3 << 29) + 1_000_000, 8 << 30))
+        with pytest.raises(EngineMemoryError, match="empty card"):
+            await listen(engine, replace(task(0), est_s=600.0))
+        assert (await listen(engine, task(0))).ends
+        await engine.close()
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("text", ["", " \n\t "])
+    async def test_nothing_to_say(self, text: str, engine: VibeVoiceEngine) -> None:
+        with pytest.raises(EmptyInputError):
+            await listen(engine, task(1, text))
+
+    async def test_five_speakers(self, engine: VibeVoiceEngine) -> None:
+        lines = tuple(Line(name, "v1", "Hello.") for name in "ABCDE")
+        with pytest.raises(TooManySpeakersError, match="A, B, C, D, E"):
+            await listen(engine, replace(task(1), lines=lines))
+        assert (await listen(engine, task(1))).ends
+
+    async def test_more_than_the_context(self, engine: VibeVoiceEngine) -> None:
+        with pytest.raises(InputTooLongError, match="8192"):
+            await listen(engine, task(1, "word " * 1700))
+        assert (await listen(engine, task(1))).ends
+
+    @pytest.mark.parametrize(
+        ("samples", "why"),
+        [
+            (np.full(48_000, np.nan, np.float32), "NaN"),
+            (np.ones((48_000, 2), np.float32), "mono"),
+            (np.zeros(48_000, np.float32), "silent"),
+            (voice(1, 0.5), "0.5 s"),
+            (voice(1, 600.0), "600.0 s"),
+        ],
+    )
+    def test_bad_voices(self, samples: Any, why: str) -> None:
+        with pytest.raises(ConfigError, match=why):
+            tiny_engine(1, ArrayVoices({"bad": samples}))
+
+
+class TestThread:
+    async def test_a_frame_that_fails_ends_its_segments(self, engine: VibeVoiceEngine) -> None:
+        alone = await listen(engine, task(1))
+        with mock.patch.object(Batch, "think", side_effect=RuntimeError("planted")):
+            heard = await _all(engine, [task(1), task(2)])
+        assert [type(item) for item in heard] == [EngineCrashedError] * 2
+        assert (await listen(engine, task(1))).pcm == alone.pcm
+
+    async def test_health_fails_with_what_synthesis_uses(self, engine: VibeVoiceEngine) -> None:
+        await engine.health()
+        with (
+            mock.patch.object(FrameCodec, "_block", side_effect=RuntimeError("planted")),
+            pytest.raises(EngineError, match="planted"),
+        ):
+            await engine.health()
+        await engine.health()
+
+    async def test_health_in_mid_way_changes_nothing(self, engine: VibeVoiceEngine) -> None:
+        alone = await listen(engine, task(1))
+        heard = bytearray()
+        async with speak(engine, task(1)) as items:
+            async for item in items:
+                await engine.health()
+                heard += item.pcm if isinstance(item, Chunk) else b""
+        assert bytes(heard) == alone.pcm
+
+    async def test_the_loop_runs_in_one_thread_of_its_own(self, engine: VibeVoiceEngine) -> None:
+        seen: set[str] = set()
+        stock_think = Batch.think
+
+        def think(batch: Batch) -> None:
+            seen.add(threading.current_thread().name)
+            stock_think(batch)
+
+        with mock.patch.object(Batch, "think", think):
+            await _all(engine, [task(1), task(2)])
+        assert seen == {"vibevoice"}
+
+
+class TestCreate:
+    @pytest.fixture
+    def options(self, tmp_path: Path) -> dict[str, Any]:
+        recordings = {}
+        for number in range(1, 3):
+            path = tmp_path / f"voice-{number}.wav"
+            soundfile.write(path, voice(number), 24_000)
+            recordings[f"voice-{number}"] = str(path)
+        return {
+            "model": str(checkpoint()),
+            "voices": recordings,
+            "device": "cpu",
+            "slots": 2,
+            "steps": 4,
+            "threads": 1,
+        }
+
+    async def test_from_a_folder(self, options: dict[str, Any]) -> None:
+        engine = create("vibevoice", options)
+        assert [known.id for known in engine.info.voices] == ["voice-1", "voice-2"]
+        heard = await listen(engine, task(1, voice_id="voice-1"))
+        await engine.close()
+        assert heard.ends[0].finish == "stop"
+
+    def test_another_voice_is_another_revision(self, options: dict[str, Any]) -> None:
+        before = create("vibevoice", options).info.revision
+        soundfile.write(options["voices"]["voice-1"], voice(9), 24_000)
+        assert create("vibevoice", options).info.revision != before
+
+    def test_a_missing_model_names_the_command(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match=r"hf download vibevoice/\S+ --local-dir /no/where"):
+            create("vibevoice", {**options, "model": "/no/where"})
+        hub = {**options, "model": "some/name", "revision": "abc123"}
+        with pytest.raises(ConfigError, match="hf download some/name --revision abc123"):
+            create("vibevoice", hub)
+
+    @pytest.mark.parametrize("damage", ["cut", "lost"])
+    def test_a_corrupt_checkpoint(
+        self, damage: str, options: dict[str, Any], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "model"
+        folder.mkdir()
+        for path in checkpoint().iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+        weights = folder / "model.safetensors"
+        if damage == "cut":
+            weights.write_bytes(weights.read_bytes()[:-1000])
+        else:
+            from safetensors.torch import load_file, save_file
+
+            kept = load_file(weights)
+            del kept[next(key for key in kept if "diffusion_head" in key)]
+            save_file(kept, weights, metadata={"format": "pt"})
+        with pytest.raises(ConfigError, match="hf download"):
+            create("vibevoice", {**options, "model": str(folder)})
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            ({"voices": {}}, "no voices"),
+            ({"steps": 0}, "steps"),
+            ({"dtype": "int3"}, "dtype"),
+            ({"colour": "red"}, "colour"),
+            ({"slots": 0}, "0 slots"),
+            ({"threads": 0}, "threads"),
+        ],
+    )
+    def test_wrong_options(self, change: dict[str, Any], why: str, options: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match=why):
+            create("vibevoice", {**options, **change})
+
+
+def test_distance_sees_a_missing_frame() -> None:
+    samples = voice(1)
+    assert distance([samples], [samples]) == 0
+    assert distance([samples[:-1]], [samples]) == float("inf")
