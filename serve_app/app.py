@@ -14,6 +14,7 @@ from ray.serve import Application
 
 from serve_app.config import Settings, parse_settings
 from serve_app.errors import ConfigError
+from serve_app.routing import router_config
 from serve_app.synth import Synth
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def build(args: dict[str, Any]) -> Application:
     synth = Synth.options(  # type: ignore[attr-defined]
         num_replicas=replicas,
         max_ongoing_requests=settings.engine.slots,
+        request_router_config=router_config(),
         ray_actor_options={
             "num_cpus": settings.replica_cpus,
             "num_gpus": 1 if real_cards else 0,
