@@ -27,6 +27,7 @@ correct them by what their engine has spoken, which must never reach the plan.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final, Literal
 
@@ -54,6 +55,7 @@ _MARKS: Final = "!?…。！？｡．‼⁇⁈⁉"
 _END = re.compile(rf"[^\W_](?:[^\w\s.{_MARKS}]|_){{0,4}}(?:[{_MARKS}]|\.++(?![^\W_]))")
 
 
+@lru_cache(maxsize=8192)
 def _cost(char: str) -> int:
     if not char.isalnum():
         return 0
