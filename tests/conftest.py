@@ -17,6 +17,7 @@ settings.register_profile(
 settings.load_profile("shared")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests that start Ray run in one process, one after another, and first.
 

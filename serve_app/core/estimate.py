@@ -27,6 +27,7 @@ correct them by what their engine has spoken, which must never reach the plan.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final, Literal
@@ -81,8 +82,13 @@ def prefix_ticks(text: str) -> tuple[int, ...]:
 
 
 def speech_ticks(text: str) -> int:
-    """Ticks that *text* takes to speak, without the change of speaker before it."""
-    return prefix_ticks(text)[-1]
+    """Ticks that *text* takes to speak, without the change of speaker before it.
+
+    The last value of :func:`prefix_ticks`, at a fraction of its time.
+    """
+    spoken = sum(_cost(char) * count for char, count in Counter(text).items())
+    signs, sentences = len(_BESIDE.findall(text)), len(_END.findall(text))
+    return spoken + _SIGN * signs + _SENTENCE * sentences
 
 
 def speech_s(text: str) -> float:

@@ -107,3 +107,11 @@ def test_the_corpus_takes_as_long_as_it_says() -> None:
 )
 def test_language(text: str, expected: str) -> None:
     assert language(text) == expected
+
+
+@given(
+    text=st.text(st.sampled_from("abZ19 .,!?…-_'\"()，。！？“”你好é\u3000\n"), max_size=60)
+    | st.text()
+)
+def test_the_whole_costs_what_its_prefixes_add_up_to(text: str) -> None:
+    assert speech_ticks(text) == prefix_ticks(text)[-1]
