@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from ray.serve.handle import DeploymentHandle
 
-APPLICATION = "vibevoice"
 _INGRESS_STREAMS_SPARE = 64
 _NO_CARD = {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
 

@@ -25,13 +25,11 @@ class Spoken:
 
     Args:
         path: The file.
-        bytes_written: Its size.
         wall_s: From the request to the last byte.
         outcome: Body of ``GET /v1/audio/speech/{id}``.
     """
 
     path: Path
-    bytes_written: int
     wall_s: float
     outcome: Mapping[str, Any]
 
@@ -106,10 +104,9 @@ class Client:
         outcome = self._ended(status)
         if outcome["status"] != "complete":
             raise ServeError(f"The stream ended as {outcome['status']}: {outcome['error']}")
-        size = path.stat().st_size
         if body.get("response_format") == "wav":
-            _set_wav_length(path, size)
-        return Spoken(path, size, time.monotonic() - begun_s, outcome)
+            _set_wav_length(path)
+        return Spoken(path, time.monotonic() - begun_s, outcome)
 
     def _ended(self, status: str) -> dict[str, Any]:
         """The outcome once the service has noted the end, which follows the last byte."""
@@ -160,8 +157,9 @@ def _refusal(answer: httpx.Response) -> ServeError:
     return ServeError(f"The service answered {answer.status_code}: {message}")
 
 
-def _set_wav_length(path: Path, size: int) -> None:
+def _set_wav_length(path: Path) -> None:
     """Replace a streamed WAV's unknown lengths, so that every player shows the duration."""
+    size = path.stat().st_size
     with path.open("r+b") as file:
         head = file.read(4096)
         start = head.index(b"data") + 8
