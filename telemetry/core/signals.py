@@ -1,0 +1,143 @@
+"""From samples and syntheses to the signals that alert rules watch.
+
+A signal is a number by name; one that is not known is left out, never 0. Signals of a card:
+
+=====================  =============================================================
+``temp_c``             core temperature
+``over_slowdown_c``    degrees C beyond the card's slowdown point (negative: left to it)
+``slowdown``           1 while the hardware holds the clocks down for heat
+``slowdown_onsets``    how often that began in the last 10 minutes
+``power_brake``        1 while the power supply holds the clocks down
+``paused``             1 while the thermal guard gives it no work
+``lost``               1 while it can't be read
+``sample_age_s``       age of its newest sample
+``memory_fill``        share of its memory that is in use
+``xid_critical``       faults of the last 10 minutes that need a hand
+``xid_warning``        faults of the last 10 minutes that were contained
+``ecc_uncorrected``    memory errors since the driver was loaded
+``rows_pending``       1 while a memory row waits for a reset
+``rows_failed``        1 if a memory row could not be replaced
+=====================  =============================================================
+
+Of a node: ``silent_s`` (since its last answer), ``cards_missing`` (below the most it ever showed)
+and ``export_failing_s``. Of a model: ``real_time_factor``, ``error_rate`` and ``queue_age_s``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from telemetry.core.sample import CANCELLED, CardSample, SynthesisRecord, XidEvent
+from telemetry.core.thermal import HARDWARE_SLOWDOWN, GuardState, margin_of
+from telemetry.core.window import AgedSample
+from telemetry.core.xid import XidClass, xid_class
+
+RECENT_S = 600.0
+"""How long an event counts as recent."""
+
+
+class OnsetCounter:
+    """How often something began lately; one for each card.
+
+    Args:
+        window_s: What counts as lately.
+        most: Onsets remembered; more than that are not told apart.
+    """
+
+    def __init__(self, window_s: float = RECENT_S, most: int = 1000) -> None:
+        self._window_s = window_s
+        self._onsets: deque[float] = deque(maxlen=most)
+        self._on = False
+
+    def seen(self, now_s: float, *, on: bool) -> int:
+        """Note whether it is on at monotonic time *now_s*; returns the onsets of the window."""
+        if on and not self._on:
+            self._onsets.append(now_s)
+        self._on = on
+        while self._onsets and now_s - self._onsets[0] > self._window_s:
+            self._onsets.popleft()
+        return len(self._onsets)
+
+
+def is_slowed(sample: CardSample) -> bool | None:
+    """Whether the hardware holds the clocks down for heat; None if the card does not tell."""
+    if sample.throttle is None:
+        return None
+    return not HARDWARE_SLOWDOWN.isdisjoint(sample.throttle)
+
+
+def card_signals(
+    aged: AgedSample,
+    *,
+    state: GuardState,
+    slowdown_onsets: int,
+    xids: Iterable[XidEvent] = (),
+    stale_after_s: float = 3.0,
+) -> dict[str, float]:
+    """Signals of one card.
+
+    Args:
+        aged: Its newest sample.
+        state: What its guard says.
+        slowdown_onsets: From its :class:`OnsetCounter`.
+        xids: Faults of this card; those older than ``RECENT_S`` before the sample are left out.
+        stale_after_s: Age from which a sample tells nothing but its age.
+    """
+    sample = aged.sample
+    signals = {"sample_age_s": aged.age_s, "paused": float(state == "paused")}
+    if aged.age_s > stale_after_s:
+        return signals
+    signals["lost"] = float(sample.error is not None)
+    if sample.error is not None:
+        return signals
+    margin_c, slowed = margin_of(sample), is_slowed(sample)
+    brake = None if sample.throttle is None else "power_brake" in sample.throttle
+    told: dict[str, float | None] = {
+        "temp_c": sample.temp_c,
+        "over_slowdown_c": None if margin_c is None else -margin_c,
+        "slowdown": slowed,
+        "slowdown_onsets": None if slowed is None else slowdown_onsets,
+        "power_brake": brake,
+        "memory_fill": _share(sample.mem_used_bytes, sample.mem_total_bytes),
+        "ecc_uncorrected": sample.ecc_uncorrected,
+        "rows_pending": sample.rows_pending,
+        "rows_failed": sample.rows_failed,
+        **_xid_signals(xids, sample.timestamp),
+    }
+    return signals | {name: float(value) for name, value in told.items() if value is not None}
+
+
+def synthesis_signals(
+    records: Sequence[SynthesisRecord], *, queue_age_s: float | None = None
+) -> dict[str, float]:
+    """Signals of one model.
+
+    Args:
+        records: Its latest syntheses; those that were cancelled count for nothing.
+        queue_age_s: How long the longest waiting request waits, where that is known.
+    """
+    counted = [record for record in records if record.error != CANCELLED]
+    spoken = [record for record in counted if record.error is None and record.audio_s > 0]
+    signals = {}
+    if counted:
+        failed = sum(record.error is not None for record in counted)
+        signals["error_rate"] = failed / len(counted)
+    if spoken:
+        wall_s, audio_s = sum(r.wall_s for r in spoken), sum(r.audio_s for r in spoken)
+        signals["real_time_factor"] = wall_s / audio_s
+    if queue_age_s is not None:
+        signals["queue_age_s"] = queue_age_s
+    return signals
+
+
+def _xid_signals(xids: Iterable[XidEvent], now: float) -> dict[str, float]:
+    recent = [event for event in xids if now - event.timestamp <= RECENT_S]
+    return {
+        f"xid_{kind}": float(sum(event.count for event in recent if xid_class(event.xid) == kind))
+        for kind in (XidClass.CRITICAL, XidClass.WARNING)
+    }
+
+
+def _share(part: float | None, whole: float | None) -> float | None:
+    return part / whole if part is not None and whole else None

@@ -1,0 +1,107 @@
+"""A day of a card: what the windows hold, and that they never hold more."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telemetry.core.history import STEPS, TRACKS, CardHistory, FleetHistory, Step
+from telemetry.core.sample import CardSample
+
+SECOND, TEN, MINUTE = STEPS
+
+
+def sample(
+    timestamp: float, uuid: str = "GPU-a", temp_c: float | None = 50.0, **signals: object
+) -> CardSample:
+    return CardSample(timestamp, 0, uuid, "card", False, temp_c=temp_c, **signals)  # type: ignore[arg-type]
+
+
+def test_windows_tell_minimum_mean_and_maximum() -> None:
+    card = CardHistory()
+    for second in range(120):
+        card.add(sample(1200.0 + second, temp_c=float(second % 60)))
+    minutes = card.windows("temp_c", MINUTE)
+    assert [window.start for window in minutes] == [1200, 1260]
+    assert [round(minutes[0].low, 1), round(minutes[0].mean, 1), round(minutes[0].high, 1)] == [
+        0.0,
+        29.5,
+        59.0,
+    ]
+    assert len(card.windows("temp_c", SECOND)) == 120
+    assert len(card.windows("temp_c", TEN, since=1250.0)) == 7
+
+
+def test_a_gap_is_a_gap_and_a_missing_signal_is_absent() -> None:
+    card = CardHistory()
+    card.add(sample(100.0))
+    card.add(sample(103.0, temp_c=None, gpu_util=7.0))
+    card.add(sample(105.0, temp_c=0.0))
+    assert [w.start for w in card.windows("temp_c", SECOND)] == [100, 105]
+    assert [round(w.mean, 2) for w in card.windows("gpu_util", SECOND)] == [7.0]
+    assert card.windows("power_w", SECOND) == ()
+
+
+def test_what_is_old_leaves_even_after_a_long_silence() -> None:
+    card = CardHistory()
+    card.add(sample(1000.0, temp_c=10.0))
+    card.add(sample(1000.0 + 2 * SECOND.keep_s, temp_c=20.0))
+    assert [round(w.mean) for w in card.windows("temp_c", SECOND)] == [20]
+    assert [round(w.mean) for w in card.windows("temp_c", TEN)] == [10, 20]
+
+
+def test_time_that_goes_back_is_left_out() -> None:
+    card = CardHistory()
+    card.add(sample(100.0))
+    card.add(sample(90.0, temp_c=90.0))
+    card.add(sample(100.0, temp_c=90.0))
+    assert [w.high for w in card.windows("temp_c", MINUTE)] == pytest.approx([50.0], abs=0.01)
+
+
+def test_memory_throttling_and_extremes_are_kept() -> None:
+    card = CardHistory()
+    card.add(sample(5.0, mem_used_bytes=3, mem_total_bytes=4, throttle=("hw_thermal",)))
+    card.add(sample(6.0, mem_used_bytes=3, mem_total_bytes=0, throttle=(), power_w=1e9))
+    assert card.windows("mem_fill", SECOND)[0].mean == pytest.approx(0.75, abs=1e-4)
+    assert [w.mean for w in card.windows("slowed", SECOND)] == [1.0, 0.0]
+    assert card.windows("power_w", SECOND)[0].mean == 2000.0
+
+
+def test_the_longest_silent_card_leaves_a_full_book() -> None:
+    fleet = FleetHistory(most_cards=2)
+    for at, uuid in enumerate(["a", "b", "a", "c"]):
+        fleet.add([sample(float(at), uuid)])
+    assert fleet.uuids == ("a", "c")
+    assert fleet.card("b") is None
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_steps_hold_whole_windows(step: Step) -> None:
+    assert step.windows * step.step_s == step.keep_s
+
+
+values = st.lists(st.tuples(st.floats(0.1, 500.0), st.floats(0, 150)), min_size=1, max_size=60)
+
+
+@given(values, st.sampled_from(STEPS))
+def test_windows_are_those_of_the_samples(steps: list[tuple[float, float]], step: Step) -> None:
+    card, now, truth = CardHistory(), 1e6, dict[int, list[float]]()
+    for gap_s, temp_c in steps:
+        now += gap_s
+        card.add(sample(now, temp_c=temp_c))
+        truth.setdefault(int(now // step.step_s), []).append(temp_c)
+    newest = max(truth)
+    kept = {n: seen for n, seen in truth.items() if n > newest - step.windows}
+    windows = card.windows("temp_c", step)
+    assert [window.start for window in windows] == [n * step.step_s for n in sorted(kept)]
+    for window in windows:
+        seen = kept[window.start // step.step_s]
+        assert window.mean == pytest.approx(sum(seen) / len(seen), abs=0.01)
+        if step is not SECOND:
+            assert window.low == pytest.approx(min(seen), abs=0.01)
+            assert window.high == pytest.approx(max(seen), abs=0.01)
+
+
+def test_every_track_reads_a_sample_that_tells_nothing() -> None:
+    assert [track.read(sample(0.0, temp_c=None)) for track in TRACKS] == [None] * len(TRACKS)

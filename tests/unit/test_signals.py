@@ -1,0 +1,128 @@
+"""Signals that alert rules watch, made from samples and syntheses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from telemetry.core.alert_rules import RULES
+from telemetry.core.sample import CANCELLED, CardSample, SynthesisRecord, XidEvent
+from telemetry.core.signals import OnsetCounter, card_signals, is_slowed, synthesis_signals
+from telemetry.core.window import AgedSample
+
+FULL = CardSample(
+    1000.0,
+    0,
+    "GPU-a",
+    "card",
+    simulated=False,
+    temp_c=78.0,
+    temp_slowdown_c=90.0,
+    mem_used_bytes=97,
+    mem_total_bytes=100,
+    throttle=("power_brake",),
+    ecc_uncorrected=0,
+    rows_pending=True,
+    rows_failed=False,
+)
+RECORD = SynthesisRecord(
+    timestamp=0.0,
+    node="n",
+    replica="r",
+    engine="e",
+    model="m",
+    card_uuid=None,
+    simulated=False,
+    input_characters=1,
+    input_tokens=1,
+    output_tokens=1,
+    audio_s=10.0,
+    wall_s=5.0,
+    queue_s=0.0,
+    first_audio_s=0.1,
+    slots=1,
+    trace_id="",
+)
+
+
+def signals(sample: CardSample, age_s: float = 0.5, **more: object) -> dict[str, float]:
+    given = {"state": "open", "slowdown_onsets": 0, **more}
+    return card_signals(AgedSample(sample, age_s), **given)  # type: ignore[arg-type]
+
+
+def test_a_card_that_tells_all_has_every_signal_of_a_card() -> None:
+    told = signals(FULL)
+    assert told == {
+        "sample_age_s": 0.5,
+        "paused": 0.0,
+        "lost": 0.0,
+        "temp_c": 78.0,
+        "over_slowdown_c": -12.0,
+        "slowdown": 0.0,
+        "slowdown_onsets": 0.0,
+        "power_brake": 1.0,
+        "memory_fill": 0.97,
+        "ecc_uncorrected": 0.0,
+        "rows_pending": 1.0,
+        "rows_failed": 0.0,
+        "xid_critical": 0.0,
+        "xid_warning": 0.0,
+    }
+    fleet = {"silent_s", "cards_missing", "export_failing_s"}
+    model = {"real_time_factor", "error_rate", "queue_age_s"}
+    assert {rule.signal for rule in RULES} <= set(told) | fleet | model
+
+
+def test_what_a_card_does_not_tell_is_left_out() -> None:
+    blank = CardSample(1000.0, 0, "GPU-a", "card", simulated=False)
+    assert set(signals(blank)) == {"sample_age_s", "paused", "lost", "xid_critical", "xid_warning"}
+
+
+def test_a_stale_or_lost_card_tells_only_that() -> None:
+    assert signals(FULL, age_s=3.5, state="paused") == {"sample_age_s": 3.5, "paused": 1.0}
+    assert signals(replace(FULL, error="lost")) == {
+        "sample_age_s": 0.5,
+        "paused": 0.0,
+        "lost": 1.0,
+    }
+
+
+def test_faults_count_by_class_while_they_are_recent() -> None:
+    xids = [
+        XidEvent(990.0, "GPU-a", 79),
+        XidEvent(400.0, "GPU-a", 48, count=2),
+        XidEvent(399.0, "GPU-a", 48),
+        XidEvent(999.0, "GPU-a", 94, count=4),
+        XidEvent(999.0, "GPU-a", 31, count=9),
+    ]
+    told = signals(FULL, xids=xids)
+    assert (told["xid_critical"], told["xid_warning"]) == (3.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("throttle", "slowed"),
+    [(None, None), ((), False), (("idle", "sw_thermal"), False), (("hw_thermal",), True)],
+)
+def test_slowdown_is_the_hardwares(throttle: tuple[str, ...] | None, slowed: bool | None) -> None:
+    assert is_slowed(replace(FULL, throttle=throttle)) is slowed
+
+
+def test_onsets_are_counted_once_each_and_forgotten() -> None:
+    counter = OnsetCounter(window_s=10.0)
+    seen = [counter.seen(float(at), on=on) for at, on in enumerate([1, 1, 0, 1, 0, 0])]
+    assert seen == [1, 1, 1, 2, 2, 2]
+    assert counter.seen(10.5, on=False) == 1
+    assert counter.seen(13.5, on=True) == 1
+
+
+def test_synthesis_signals_leave_cancelled_work_out() -> None:
+    records = [
+        RECORD,
+        replace(RECORD, wall_s=15.0),
+        replace(RECORD, error="engine_crashed", audio_s=0.0),
+        replace(RECORD, error=CANCELLED, wall_s=99.0),
+    ]
+    told = synthesis_signals(records, queue_age_s=2.0)
+    assert told == {"error_rate": 1 / 3, "real_time_factor": 1.0, "queue_age_s": 2.0}
+    assert synthesis_signals([replace(RECORD, error=CANCELLED)]) == {}
