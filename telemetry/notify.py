@@ -1,0 +1,190 @@
+"""Sends messages through apprise: e-mail, WeCom, and whatever else it has a URL for.
+
+Each channel has a thread and a bounded queue of its own, so that a dead mail server delays neither
+the other channels nor anything else: :meth:`Notifier.post` only puts the message into the queues.
+A message that can't be sent is tried again a few times, with growing waits; what a full queue or
+the last try drops is counted. Channels' URLs hold passwords: they never reach a log or an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import apprise
+from apprise.manager_plugins import NotificationManager
+
+from telemetry.core.messages import Message
+from telemetry.wecom import SCHEMA, WeComRobot
+
+logger = logging.getLogger(__name__)
+
+QUEUE_MESSAGES: Final = 100
+WAITS_S: Final = (2.0, 10.0, 60.0)
+"""Waits between the tries of one message."""
+
+
+class ChannelError(ValueError):
+    """A channel that can't be set up; the message names it and never its URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Where messages go.
+
+    Args:
+        name: For logs.
+        url: An apprise URL, ``mailtos://user:password@host`` or ``wecombot://KEY``; a secret.
+    """
+
+    name: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Channel({self.name!r}, url=...)"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCount:
+    """What became of a channel's messages.
+
+    Args:
+        name: Of the channel.
+        sent: Taken by the other side.
+        failed: Given up after the last try.
+        dropped: Not even tried, since the queue was full.
+        waiting: In the queue now.
+    """
+
+    name: str
+    sent: int
+    failed: int
+    dropped: int
+    waiting: int
+
+
+Send = Callable[[Message], bool]
+
+
+def sender(channel: Channel) -> Send:
+    """A function that sends one message and says whether it was taken; it blocks.
+
+    Raises:
+        ChannelError: apprise can't read the channel's URL.
+    """
+    # apprise writes whole URLs into its debug log.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    NotificationManager().add(WeComRobot, schemas=SCHEMA, force=True)
+    server = apprise.Apprise()
+    if not server.add(channel.url):
+        raise ChannelError(
+            f"The alert channel {channel.name!r} has a URL that apprise can't read; see its list "
+            "of services for the form, such as mailtos://user:password@host or wecombot://KEY."
+        )
+
+    def send(message: Message) -> bool:
+        kind = apprise.NotifyType.FAILURE if message.urgent else apprise.NotifyType.INFO
+        return bool(server.notify(body=message.body, title=message.title, notify_type=kind))
+
+    return send
+
+
+class _Line:
+    """One channel's queue and thread."""
+
+    def __init__(self, name: str, send: Send, waits_s: tuple[float, ...]) -> None:
+        self.name, self._send, self._waits_s = name, send, waits_s
+        self._queue: queue.Queue[Message | None] = queue.Queue(QUEUE_MESSAGES)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._sent = self._failed = self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name=f"alerts-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, message: Message) -> None:
+        try:
+            self._queue.put_nowait(message)
+        except queue.Full:
+            with self._lock:
+                self._dropped += 1
+
+    def count(self) -> ChannelCount:
+        with self._lock:
+            counted = (self._sent, self._failed, self._dropped)
+            return ChannelCount(self.name, *counted, self._queue.qsize())
+
+    def stop(self) -> None:
+        """Let the message that is being sent be the last one."""
+        self._stop.set()
+        with suppress(queue.Full):  # the thread looks at the event after each message
+            self._queue.put_nowait(None)
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            message = self._queue.get()
+            if message is None:
+                return
+            taken = self._try(message)
+            with self._lock:
+                self._sent += taken
+                self._failed += not taken
+            if not taken:
+                logger.warning("the alert channel %r took no message: %s", self.name, message.title)
+
+    def _try(self, message: Message) -> bool:
+        for wait_s in (*self._waits_s, None):
+            try:
+                if self._send(message):
+                    return True
+            except Exception as error:  # noqa: BLE001 - plugins raise what they like
+                logger.warning("the alert channel %r: %s", self.name, type(error).__name__)
+            if wait_s is None or self._stop.wait(wait_s):
+                break
+        return False
+
+
+class Notifier:
+    """Sends each message to every channel.
+
+    Args:
+        channels: Names differ.
+        waits_s: Waits between the tries of one message.
+        open_channel: Makes the function that sends.
+    Raises:
+        ChannelError: A channel can't be set up; none is left running.
+    """
+
+    def __init__(
+        self,
+        channels: Iterable[Channel],
+        *,
+        waits_s: tuple[float, ...] = WAITS_S,
+        open_channel: Callable[[Channel], Send] = sender,
+    ) -> None:
+        senders = [(channel.name, open_channel(channel)) for channel in channels]
+        self._lines = tuple(_Line(name, send, waits_s) for name, send in senders)
+
+    def post(self, message: Message) -> None:
+        """Queue a message for every channel; returns at once."""
+        for line in self._lines:
+            line.put(message)
+
+    @property
+    def counts(self) -> tuple[ChannelCount, ...]:
+        """What became of the messages, by channel."""
+        return tuple(line.count() for line in self._lines)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stop the threads; what is still queued is given up."""
+        for line in self._lines:
+            line.stop()
+        for line in self._lines:
+            line.join(timeout_s / len(self._lines))

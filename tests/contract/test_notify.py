@@ -1,0 +1,177 @@
+"""Alerts really leave: by SMTP, by WeCom's webhook and by any apprise URL, to local servers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.message import Message as Mail
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from telemetry.core.messages import Message
+from telemetry.notify import QUEUE_MESSAGES, Channel, ChannelError, Notifier, sender
+
+ALERT = Message("vibevoice-serve: ALERT: card very hot: node card 0", "[critical] 显卡 86 C", True)
+
+
+class MailBox:
+    """What an SMTP server was handed."""
+
+    def __init__(self) -> None:
+        self.mails: list[Mail] = []
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        self.mails.append(message_from_bytes(envelope.content))
+        return "250 OK"
+
+
+@contextmanager
+def web_server(answer: bytes = b'{"errcode": 0}') -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """A server that answers every POST so, with what it was sent."""
+    posts: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            posts.append({"path": self.path, **json.loads(body)})
+            self.send_response(200)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port, posts
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_e_mail() -> None:
+    box = MailBox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        url = f"mailto://127.0.0.1:{port}/?from=alerts@example.org&to=ops@example.org&mode=insecure"
+        assert sender(Channel("mail", url))(ALERT)
+    finally:
+        controller.stop()
+    (mail,) = box.mails
+    assert mail["To"] == "ops@example.org"
+    assert "card very hot" in str(mail["Subject"])
+    parts = [part.get_payload(decode=True) for part in mail.walk() if not part.is_multipart()]
+    assert any("显卡 86 C" in part.decode() for part in parts if isinstance(part, bytes))
+
+
+def test_wecom() -> None:
+    with web_server() as (port, posts):
+        url = f"wecombot://secret-key@127.0.0.1:{port}?tls=no"
+        assert sender(Channel("wecom", url))(ALERT)
+    assert posts[0]["path"] == "/cgi-bin/webhook/send?key=secret-key"
+    assert posts[0]["msgtype"] == "text"
+    assert "card very hot" in posts[0]["text"]["content"]
+    assert "显卡 86 C" in posts[0]["text"]["content"]
+
+
+@pytest.mark.parametrize("answer", [b'{"errcode": 93000, "errmsg": "invalid"}', b"oops", b"[]"])
+def test_wecom_that_refuses_with_http_200_has_not_taken_it(answer: bytes) -> None:
+    with web_server(answer) as (port, _):
+        assert not sender(Channel("wecom", f"wecombot://key@127.0.0.1:{port}?tls=no"))(ALERT)
+
+
+def test_any_other_apprise_url() -> None:
+    with web_server(b"") as (port, posts):
+        assert sender(Channel("hook", f"json://127.0.0.1:{port}/alerts"))(ALERT)
+    assert (posts[0]["path"], posts[0]["title"]) == ("/alerts", ALERT.title)
+
+
+def test_a_wrong_url_is_refused_without_being_quoted() -> None:
+    channel = Channel("broken", "nosuch://hunter2@host")
+    with pytest.raises(ChannelError) as caught:
+        Notifier([channel])
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(channel)
+
+
+def test_secrets_reach_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with web_server(b'{"errcode": 1}') as (port, _):
+        notifier = Notifier(
+            [Channel("wecom", f"wecombot://hunter2@127.0.0.1:{port}?tls=no")], waits_s=()
+        )
+        notifier.post(ALERT)
+        wait_until(lambda: notifier.counts[0].failed == 1)
+        notifier.close()
+    assert "took no message" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def wait_until(condition: Any) -> None:
+    """Wait for a condition that another thread makes true."""
+    pause = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("the condition never held")
+
+
+def test_a_dead_channel_holds_up_nobody_and_counts_what_it_drops() -> None:
+    never, taken = threading.Event(), list[str]()
+
+    def open_channel(channel: Channel) -> Any:
+        def dead(_message: Message) -> bool:
+            return never.wait()
+
+        def good(message: Message) -> bool:
+            taken.append(message.title)
+            return True
+
+        return dead if channel.name == "dead" else good
+
+    notifier = Notifier([Channel("dead", ""), Channel("good", "")], open_channel=open_channel)
+    notifier.post(Message("0", "", False))
+    wait_until(lambda: notifier.counts[0].waiting == 0)  # its thread holds the first one
+    for number in range(1, QUEUE_MESSAGES + 6):
+        notifier.post(Message(str(number), "", False))
+        wait_until(lambda number=number: len(taken) == number + 1)
+    dead, good = notifier.counts
+    assert (dead.sent, dead.dropped, dead.waiting) == (0, 5, QUEUE_MESSAGES)
+    assert (good.sent, good.dropped) == (QUEUE_MESSAGES + 6, 0)
+    never.set()
+    notifier.close()
+
+
+def test_a_message_is_tried_again_and_a_raising_plugin_is_survived() -> None:
+    answers = iter([False, RuntimeError("plugin"), True])
+
+    def open_channel(_channel: Channel) -> Any:
+        def send(_message: Message) -> bool:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return send
+
+    notifier = Notifier([Channel("c", "")], waits_s=(0.0, 0.0), open_channel=open_channel)
+    notifier.post(ALERT)
+    wait_until(lambda: notifier.counts[0].sent == 1)
+    notifier.close()
+    assert notifier.counts[0].failed == 0
