@@ -12,9 +12,15 @@
     |   +-- UnknownFormatError       400
     |   +-- UnsupportedTextError     400         this engine can't speak this text
     |   +-- InputTooLongError        413
+    |   +-- BodyTooLargeError        413         more bytes than a request may have
+    |   +-- SlowBodyError            408         a body that does not come
     +-- NotFoundError                404   no
+    +-- UnauthorizedError            401   no    no key, or one that nobody knows
+    +-- ForbiddenError               403   no    a key that may not do this
     +-- OverloadedError              429   yes   a queue is full
+    |   +-- RateLimitedError         429   yes   a key has used what it may
     +-- NotReadyError                503   yes   no replica can speak right now
+    |   +-- DrainingError            503   yes   this process ends; another one serves
     +-- ConfigError                  500   no    the settings contradict themselves
     +-- EngineError                  500   yes   one attempt at one segment failed
     |   +-- EngineCrashedError       500
@@ -41,16 +47,20 @@ class ServeError(Exception):
     Args:
         message: What happened, the value, the limit, what to do.
         param: The request field at fault, if one is.
+        retry_after_s: Seconds after which another try may help, where that is known.
     """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     retry_helps: ClassVar[bool] = False
 
-    def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message, param)
+    def __init__(
+        self, message: str, param: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message, param, retry_after_s)
         self.message = message
         self.param = param
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return self.message
@@ -112,6 +122,34 @@ class InputTooLongError(InvalidInputError):
     code = "input_too_long"
 
 
+class BodyTooLargeError(InvalidInputError):
+    """More bytes than a request may have."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class SlowBodyError(InvalidInputError):
+    """A request whose body does not come."""
+
+    status = 408
+    code = "body_timeout"
+
+
+class UnauthorizedError(ServeError):
+    """No key, or one that nobody knows."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class ForbiddenError(ServeError):
+    """A key that may not do this."""
+
+    status = 403
+    code = "insufficient_permissions"
+
+
 class NotFoundError(ServeError):
     """The named resource does not exist."""
 
@@ -127,12 +165,24 @@ class OverloadedError(ServeError):
     retry_helps = True
 
 
+class RateLimitedError(OverloadedError):
+    """A key has used what it may for now."""
+
+    code = "rate_limit_exceeded"
+
+
 class NotReadyError(ServeError):
     """No replica can speak right now."""
 
     status = 503
     code = "not_ready"
     retry_helps = True
+
+
+class DrainingError(NotReadyError):
+    """This process ends after its last stream; another one serves new requests."""
+
+    code = "draining"
 
 
 class ConfigError(ServeError):

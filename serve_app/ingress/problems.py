@@ -14,13 +14,24 @@ from serve_app.errors import InvalidInputError, ServeError
 logger = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = 5
-_TYPES = {400: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error"}
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
 
 
 def problem(error: ServeError) -> JSONResponse:
     """The answer for an error of our tree."""
     return _answer(
-        error.status, error.message, error.code, error.param, retry_helps=error.retry_helps
+        error.status,
+        error.message,
+        error.code,
+        error.param,
+        retry_helps=error.retry_helps,
+        retry_after_s=error.retry_after_s or _RETRY_AFTER_S,
     )
 
 
@@ -49,15 +60,23 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _answer(500, "Internal error; the log has it.", "internal_error", None, False)
+        return _answer(
+            500, "Internal error; the log has it.", "internal_error", None, retry_helps=False
+        )
 
 
 def _answer(
-    status: int, message: str, code: str, param: str | None, retry_helps: bool
+    status: int,
+    message: str,
+    code: str,
+    param: str | None,
+    *,
+    retry_helps: bool,
+    retry_after_s: int = _RETRY_AFTER_S,
 ) -> JSONResponse:
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     headers = {"x-should-retry": "true" if retry_helps else "false"}
     if retry_helps and status in {429, 503}:
-        headers["retry-after"] = str(_RETRY_AFTER_S)
+        headers["retry-after"] = str(retry_after_s)
     body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
     return JSONResponse(body, status_code=status, headers=headers)

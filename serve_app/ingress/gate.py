@@ -1,0 +1,296 @@
+"""The gate before all routes: who calls, how much of it, and how large a request may be.
+
+A plain ASGI layer, so that bodies and answers stream through it untouched. In this order:
+
+1. A process that drains answers 503 to everything but its health.
+2. The key: ``Authorization: Bearer KEY``, or as the password of HTTP Basic, which is how a browser
+   asks a person for it. Health, the icon and the API's description need none. What concerns all
+   users (:data:`ADMIN_PATHS`) needs an admin's key.
+3. The key's requests a minute and streams at once; its characters are counted by the routes, which
+   find the caller with :func:`caller_of`.
+4. The body: refused by its declared length, else while it is read, and when it does not come.
+
+Refusals have OpenAI's shape. Neither keys nor bodies are logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+
+from serve_app.core.limits import KeyLimits, KeyUsage, Refusal
+from serve_app.errors import (
+    BodyTooLargeError,
+    DrainingError,
+    ForbiddenError,
+    RateLimitedError,
+    ServeError,
+    SlowBodyError,
+    UnauthorizedError,
+)
+from serve_app.ingress.problems import problem
+from serve_app.keys import KeyRing
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/favicon.ico", "/openapi.json"})
+HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz"})
+ADMIN_PATHS: Final = ("/get_metrics", "/get_history", "/metrics", "/monitor", "/report", "/docs")
+STREAM_PATHS: Final = frozenset({"/v1/audio/speech", "/v1/audio/dialogue"})
+_PAGES: Final = ("/monitor", "/report", "/docs")
+_KEY: Final = "vibevoice_caller"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRules:
+    """Bounds of every request.
+
+    Args:
+        max_body_bytes: Largest body, except of uploads.
+        max_upload_bytes: Largest body of ``multipart/form-data``.
+        body_timeout_s: Longest wait for the next part of a body.
+    """
+
+    max_body_bytes: int = 2 * 1024 * 1024
+    max_upload_bytes: int = 12 * 1024 * 1024
+    body_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request.
+
+    Args:
+        name: Of the key, or ``anonymous`` where no key is asked for.
+        admin: May see and change what concerns all users.
+        usage: What the key has used.
+        wall: Unix time, s.
+    """
+
+    name: str
+    admin: bool
+    usage: KeyUsage
+    wall: Callable[[], float] = time.time
+
+    def spend(self, characters: int) -> None:
+        """Count the characters of a request.
+
+        Raises:
+            RateLimitedError: They are too many for this key today.
+        """
+        if (refusal := self.usage.spend(characters, self.wall())) is not None:
+            raise _rate_limited(self.name, refusal)
+
+    def refund(self, characters: int) -> None:
+        """Give back what a request that never started had spent."""
+        self.usage.refund(characters, self.wall())
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who sent a request, as the gate found out."""
+    caller: Caller = connection.scope[_KEY]
+    return caller
+
+
+class Drain:
+    """Whether this process still takes requests; set once, by its end."""
+
+    def __init__(self) -> None:
+        self.draining = False
+
+
+class Gate:
+    """See the module docstring.
+
+    Args:
+        app: What is behind.
+        keys: Known keys, or None where none is asked for.
+        rules: Bounds of every request.
+        drain: Whether requests are still taken.
+        clock: Monotonic time, s.
+        wall: Unix time, s.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        keys: KeyRing | None,
+        rules: GateRules,
+        drain: Drain,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._app, self._keys, self._rules, self._drain = app, keys, rules, drain
+        self._clock, self._wall = clock, wall
+        self._usages: dict[str, KeyUsage] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer why not."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, headers = _path(scope), Headers(scope=scope)
+        body = _Body(receive, headers, self._rules)
+        answer = _Answer(send, body)
+        refusal: ServeError | None = None
+        try:
+            scope[_KEY] = self._admit(path, headers)
+            body.check_length()
+            with self._stream(scope[_KEY], path, scope["method"]):
+                await self._app(scope, body.receive, answer.send)
+        except (ServeError, _BodyError) as error:
+            if answer.begun:
+                raise
+            refusal = error if isinstance(error, ServeError) else None
+        if not answer.begun and (found := body.failed or refusal) is not None:
+            await _refuse(found, path, send)
+
+    def _admit(self, path: str, headers: Headers) -> Caller:
+        if self._drain.draining and path not in HEALTH_PATHS:
+            raise DrainingError("This process ends and takes no new requests. Try again at once.")
+        if self._keys is None or path in OPEN_PATHS:
+            return Caller("anonymous", True, KeyUsage(KeyLimits()), self._wall)
+        key = self._keys.find(_token(headers))
+        if key is None:
+            raise UnauthorizedError(
+                "A valid API key is needed: send it as 'Authorization: Bearer KEY'."
+            )
+        if not key.admin and path.startswith(ADMIN_PATHS):
+            raise ForbiddenError(f"The key {key.name!r} may not use {path}; it needs an admin's.")
+        usage = self._usages.setdefault(key.name, KeyUsage(key.limits))
+        if (refusal := usage.request(self._clock())) is not None:
+            raise _rate_limited(key.name, refusal)
+        return Caller(key.name, key.admin, usage, self._wall)
+
+    @contextmanager
+    def _stream(self, caller: Caller, path: str, method: str) -> Iterator[None]:
+        """Hold one of the caller's streams while an answer is being made and sent."""
+        if method != "POST" or path not in STREAM_PATHS:
+            yield
+            return
+        if (refusal := caller.usage.open_stream()) is not None:
+            raise _rate_limited(caller.name, refusal)
+        try:
+            yield
+        finally:
+            caller.usage.close_stream()
+
+
+class _BodyError(Exception):
+    """Stops who reads a body that was refused; the gate answers, whatever becomes of this."""
+
+
+class _Body:
+    """A request's body within its bounds."""
+
+    def __init__(self, receive: Receive, headers: Headers, rules: GateRules) -> None:
+        upload = headers.get("content-type", "").startswith("multipart/form-data")
+        self._receive, self._timeout_s = receive, rules.body_timeout_s
+        self._most = rules.max_upload_bytes if upload else rules.max_body_bytes
+        self._declared = headers.get("content-length", "")
+        self._read_bytes = 0
+        self._whole = False
+        self.failed: ServeError | None = None
+
+    def check_length(self) -> None:
+        """Refuse a body by its declared length.
+
+        Raises:
+            BodyTooLargeError: It is too large.
+        """
+        if self._declared.isdecimal() and int(self._declared) > self._most:
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        """The next part of the body, and behind it the news that the client has left."""
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                message = await self._receive()
+        except TimeoutError:
+            self.failed = SlowBodyError(f"No more of the body came for {self._timeout_s:g} s.")
+            raise _BodyError from None
+        self._read_bytes += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._read_bytes > self._most:
+            self.failed = self._too_large()
+            raise _BodyError
+        return message
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(
+            f"The body is larger than {self._most} bytes. Send less, or a long script as a job."
+        )
+
+
+class _Answer:
+    """Passes an answer on, unless the request's body was refused: then the gate answers."""
+
+    def __init__(self, send: Send, body: _Body) -> None:
+        self._send, self._body = send, body
+        self.begun = False
+
+    async def send(self, message: Message) -> None:
+        if self._body.failed is None or self.begun:
+            self.begun = True
+            await self._send(message)
+
+
+async def _refuse(error: ServeError, path: str, send: Send) -> None:
+    response = problem(error)
+    if isinstance(error, UnauthorizedError):
+        response.headers["www-authenticate"] = _challenge(path)
+    if isinstance(error, (BodyTooLargeError, SlowBodyError)):
+        response.headers["connection"] = "close"
+    await response({"type": "http"}, _nothing, send)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def _path(scope: Scope) -> str:
+    """The path as the routes see it, without the prefix that a proxy has taken off."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path.removeprefix(root) if root and path.startswith(root + "/") else path
+
+
+def _token(headers: Headers) -> str:
+    """The key in a request, or "" if there is none."""
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        decoded = base64.b64decode(value.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return decoded.partition(":")[2]
+
+
+def _challenge(path: str) -> str:
+    return 'Basic realm="vibevoice-serve"' if path.startswith(_PAGES) else "Bearer"
+
+
+def _rate_limited(name: str, refusal: Refusal) -> RateLimitedError:
+    return RateLimitedError(
+        f"The key {name!r} has used its {refusal.allowed} {refusal.limit}. "
+        f"Try again in {refusal.retry_after_s} s.",
+        retry_after_s=refusal.retry_after_s,
+    )

@@ -1,0 +1,230 @@
+"""The gate: keys, limits and bodies, over a real FastAPI application."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
+
+from serve_app.core.limits import KeyLimits
+from serve_app.ingress import problems
+from serve_app.ingress.gate import Caller, Drain, Gate, GateRules, caller_of
+from serve_app.keys import ApiKey, KeyRing, digest_of
+
+USER, ADMIN = "vvs-user", "vvs-admin"
+
+
+class House:
+    """A gate with something behind it, and its clocks."""
+
+    def __init__(self, limits: KeyLimits | None = None, *, keys: bool = True, **rules: Any) -> None:
+        self.now_s = 0.0
+        self.callers: list[Caller] = []
+        self.release = asyncio.Event()
+        ring = KeyRing(
+            [
+                ApiKey("ann", digest_of(USER), False, limits or KeyLimits()),
+                ApiKey("root", digest_of(ADMIN), True, KeyLimits()),
+            ]
+        )
+        self.drain = Drain()
+        self.gate = Gate(
+            self._behind(),
+            keys=ring if keys else None,
+            rules=GateRules(**rules),
+            drain=self.drain,
+            clock=lambda: self.now_s,
+            wall=lambda: 1e9,
+        )
+
+    def _behind(self) -> FastAPI:
+        app = FastAPI()
+        problems.install(app)
+
+        @app.post("/v1/audio/speech")
+        async def speech(request: Request) -> StreamingResponse:
+            body = await request.body()
+            self.callers.append(caller_of(request))
+            caller_of(request).spend(len(body))
+
+            async def sound() -> AsyncIterator[bytes]:
+                yield b"begin"
+                await self.release.wait()
+                yield b"end"
+
+            return StreamingResponse(sound())
+
+        @app.post("/v1/echo")
+        async def echo(body: dict[str, Any]) -> dict[str, Any]:
+            return body
+
+        @app.get("/healthz")
+        @app.get("/monitor")
+        @app.get("/v1/models")
+        async def fine() -> dict[str, str]:
+            return {"fine": "yes"}
+
+        return app
+
+    async def ask(self, method: str, path: str, key: str | None = USER, **more: Any) -> Any:
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        headers |= more.pop("headers", {})
+        transport = httpx.ASGITransport(self.gate)
+        async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
+            return await client.request(method, path, headers=headers, **more)
+
+    async def code(self, *args: Any, **more: Any) -> str:
+        answer = await self.ask(*args, **more)
+        return str(answer.json()["error"]["code"]) if answer.status_code >= 400 else "ok"
+
+
+async def test_who_has_no_key_gets_nothing_but_health() -> None:
+    house = House()
+    answer = await house.ask("GET", "/v1/models", key=None)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["type"] == "authentication_error"
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert await house.code("GET", "/v1/models", key="vvs-guess") == "invalid_api_key"
+    assert await house.code("GET", "/healthz", key=None) == "ok"
+
+
+@pytest.mark.parametrize("value", ["Basic !!", "Basic " + "x" * 3, "Token vvs-user", "Bearer", ""])
+async def test_what_is_no_key_is_refused(value: str) -> None:
+    house = House()
+    answer = await house.ask("GET", "/v1/models", key=None, headers={"authorization": value})
+    assert answer.status_code == 401
+
+
+async def test_a_browser_may_send_the_key_as_a_password_and_is_asked_for_it() -> None:
+    house = House()
+    basic = base64.b64encode(f"any:{ADMIN}".encode()).decode()
+    answer = await house.ask("GET", "/monitor", None, headers={"authorization": f"Basic {basic}"})
+    assert answer.status_code == 200
+    answer = await house.ask("GET", "/monitor", None)
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+async def test_what_concerns_all_needs_an_admin() -> None:
+    house = House()
+    assert await house.code("GET", "/monitor") == "insufficient_permissions"
+    assert await house.code("GET", "/monitor", key=ADMIN) == "ok"
+
+
+async def test_keys_switched_off_let_everybody_in() -> None:
+    house = House(keys=False)
+    assert await house.code("GET", "/monitor", key=None) == "ok"
+
+
+async def test_requests_a_minute_are_held_with_an_honest_wait() -> None:
+    house = House(KeyLimits(requests_per_minute=2))
+    house.now_s = 10.0
+    assert [await house.code("GET", "/v1/models") for _ in range(2)] == ["ok", "ok"]
+    house.now_s = 25.5
+    answer = await house.ask("GET", "/v1/models")
+    assert answer.status_code == 429
+    assert (answer.headers["retry-after"], answer.headers["x-should-retry"]) == ("45", "true")
+    assert "ann" in answer.json()["error"]["message"]
+    house.now_s = 70.5
+    assert await house.code("GET", "/v1/models") == "ok"
+    assert await house.code("GET", "/v1/models", key=ADMIN) == "ok"
+
+
+async def test_streams_at_once_are_held_until_one_ends() -> None:
+    house = House(KeyLimits(concurrent_streams=1))
+    running = asyncio.create_task(house.ask("POST", "/v1/audio/speech", content=b"x"))
+    while not house.callers:
+        await asyncio.sleep(0)
+    assert await house.code("POST", "/v1/audio/speech", content=b"x") == "rate_limit_exceeded"
+    house.release.set()
+    assert (await running).content == b"beginend"
+    assert await house.code("POST", "/v1/audio/speech", content=b"x") == "ok"
+    assert house.callers[0].usage.streams == 0
+
+
+async def test_characters_a_day_are_counted_by_the_route() -> None:
+    house = House(KeyLimits(characters_per_day=10))
+    house.release.set()
+    assert await house.code("POST", "/v1/audio/speech", content=b"123456") == "ok"
+    assert await house.code("POST", "/v1/audio/speech", content=b"12345") == "rate_limit_exceeded"
+    house.callers[0].refund(6)
+    assert await house.code("POST", "/v1/audio/speech", content=b"12345") == "ok"
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield b"x" * 1000
+
+
+async def test_a_large_body_is_refused_by_its_length_and_while_it_is_read() -> None:
+    house = House(max_body_bytes=5000)
+    json = {"headers": {"content-type": "application/json"}}
+    for path in ("/v1/echo", "/v1/audio/speech"):
+        assert await house.code("POST", path, content=b"x" * 5001, **json) == "body_too_large"
+        answer = await house.ask("POST", path, content=endless(), **json)
+        assert answer.status_code == 413
+        assert answer.headers["connection"] == "close"
+    assert house.callers == []
+
+
+async def test_uploads_may_be_larger() -> None:
+    house = House(max_body_bytes=10, max_upload_bytes=5000)
+    form = {"headers": {"content-type": "multipart/form-data; boundary=x"}}
+    house.release.set()
+    assert await house.code("POST", "/v1/audio/speech", content=b"x" * 5000, **form) == "ok"
+    code = await house.code("POST", "/v1/audio/speech", content=b"x" * 5001, **form)
+    assert code == "body_too_large"
+
+
+async def test_a_body_that_does_not_come_is_given_up() -> None:
+    house = House(body_timeout_s=0.01)
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    answer = await house.ask("POST", "/v1/echo", content=silent())
+    assert answer.status_code == 408
+    assert answer.json()["error"]["code"] == "body_timeout"
+
+
+async def test_a_process_that_drains_says_so_and_ends_its_streams() -> None:
+    house = House()
+    running = asyncio.create_task(house.ask("POST", "/v1/audio/speech", content=b"x"))
+    while not house.callers:
+        await asyncio.sleep(0)
+    house.drain.draining = True
+    answer = await house.ask("GET", "/v1/models")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "draining")
+    assert "retry-after" in answer.headers
+    assert await house.code("GET", "/healthz", key=None) == "ok"
+    house.release.set()
+    assert (await running).content == b"beginend"
+
+
+async def test_the_path_behind_a_prefix_is_judged_without_it() -> None:
+    house = House()
+    seen = []
+
+    async def send(message: Any) -> None:
+        seen.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/tts/monitor",
+        "root_path": "/tts",
+        "headers": [(b"authorization", f"Bearer {USER}".encode())],
+        "query_string": b"",
+    }
+    await house.gate(scope, receive, send)
+    assert seen[0]["status"] == 403
