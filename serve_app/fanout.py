@@ -3,6 +3,7 @@
 The fan-out knows no Ray: it is given a callable that speaks one :class:`SpeakTask` somewhere and
 yields :class:`Started`, chunks and one :class:`SpeechReport`. Its rules:
 
+* The first segments go out while the rest is still being planned: it comes by a future.
 * Segments go out in plan order, as many at once as the pool has places, and no further ahead of
   the listener than ``look_ahead`` segments or ``buffer_bytes`` of PCM: memory depends on what is
   in flight, never on the script. The segment that the listener waits for is never held back.
@@ -24,8 +25,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
+from typing import Any
 
 from serve_app.core.fair import FairPool
 from serve_app.core.plan import PlannedSegment
@@ -39,13 +41,14 @@ class FanOut:
     """One script's way over the replicas; iterate :meth:`pieces` once.
 
     Args:
-        segments: The plan, in order.
+        segments: The plan, in order, or the beginning of it.
         speak: Speaks one task somewhere.
         pool: Places shared by all requests.
         rules: Bounds and time-outs.
         voices: Voice id by speaker.
         options: Engine options, as in the plan's keys.
         on_event: Told of retries and splits, for logs and counters.
+        rest: Brings what follows *segments* in the plan; its error ends the stream behind them.
     """
 
     def __init__(
@@ -58,8 +61,9 @@ class FanOut:
         voices: dict[str, str],
         options: TaskOptions = (),
         on_event: Callable[[Delivery], None] = lambda _event: None,
+        rest: asyncio.Future[tuple[PlannedSegment, ...]] | None = None,
     ) -> None:
-        self._waiting = deque(segments)
+        self._waiting, self._rest = deque(segments), rest
         self._window: deque[SegmentRun] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         # Whoever iterates may be another task: the trace is that of the maker.
@@ -75,7 +79,8 @@ class FanOut:
         """
         try:
             self._fill()
-            while self._window:
+            arrival = self._start(self._take_rest())
+            while await self._listening(arrival):
                 run = self._window[0]
                 run.open()
                 async with aclosing(run.delivered()) as delivered:
@@ -86,6 +91,17 @@ class FanOut:
                 self._fill()
         finally:
             await self._cancel()
+
+    async def _listening(self, arrival: asyncio.Task[None]) -> bool:
+        """Whether there is another segment for the listener to wait for."""
+        if not self._window:
+            await arrival
+        return bool(self._window)
+
+    async def _take_rest(self) -> None:
+        if self._rest is not None:
+            self._waiting.extend(await self._rest)
+            self._fill()
 
     def _fill(self) -> None:
         while self._waiting and (not self._window or self._has_room(self._waiting[0])):
@@ -98,11 +114,13 @@ class FanOut:
                 on_event=self._on_event,
             )
             self._window.append(run)
-            task = asyncio.create_task(
-                run.work(self._pool, owner=self), context=self._context.copy()
-            )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(run.work(self._pool, owner=self))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def _has_room(self, segment: PlannedSegment) -> bool:
         if len(self._window) >= self._rules.look_ahead:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from serve_app.core.audio import duration_s
+from serve_app.core.plan import PlannedSegment
 from serve_app.errors import ServeError
 from serve_app.pieces import Delivery, PartEnd
 
@@ -28,17 +29,17 @@ class Outcome:
 
     Args:
         request_id: As in ``x-request-id``.
-        segments: In the plan.
-        estimated_s: Audio seconds the plan expects.
         speakers: Voice by speaker.
-        started_s: Monotonic start.
+        started_s: Monotonic time at which the request came.
+        segments: Planned; all of them are before the first bytes leave.
+        estimated_s: Audio seconds that those planned are expected to give.
     """
 
     request_id: str
-    segments: int
-    estimated_s: float
     speakers: dict[str, str]
     started_s: float
+    segments: int = 0
+    estimated_s: float = 0.0
     state: State = "running"
     segments_done: int = 0
     spoken_s: float = 0.0
@@ -56,6 +57,11 @@ class Outcome:
     def audio_s(self) -> float:
         """Seconds of audio sent so far."""
         return duration_s(self.samples_sent)
+
+    def planned(self, segments: tuple[PlannedSegment, ...]) -> None:
+        """Note further segments of the plan."""
+        self.segments += len(segments)
+        self.estimated_s += sum(item.segment.est_s for item in segments)
 
     def sound(self, now_s: float) -> None:
         """Bytes leave; the first of them count."""

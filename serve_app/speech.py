@@ -1,27 +1,27 @@
 """From a request to a stream of bytes: check, plan, fan out, stitch, encode.
 
-Everything that can be refused is refused before anything starts. The stream is opened only once
-its first audio exists, so that a failure until then is still a proper HTTP error.
+Everything that can be refused is refused before anything starts. Then the first segment is sent
+out, and once a replica has taken it the rest is planned: no sooner, because planning would slow
+down its way there. The stream is opened only once its first audio exists and its plan is whole, so
+that a failure until then is still a proper HTTP error.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 
 from serve_app.config import SpeechSettings
-from serve_app.core.audio import Pcm, pcm_from_bytes
 from serve_app.core.casting import cast
 from serve_app.core.fair import FairPool
-from serve_app.core.plan import Plan, plan
+from serve_app.core.plan import PlannedSegment, plan_segments
 from serve_app.core.script import Script, parse
-from serve_app.core.stitch import Stitcher, StitchRules
-from serve_app.encode import FORMATS, Encoder, open_encoder
-from serve_app.engines.base import EngineInfo, Line
+from serve_app.encode import FORMATS, open_encoder
+from serve_app.engines.base import EngineInfo, Line, SpeakTask
 from serve_app.errors import (
     InputTooLongError,
     InvalidInputError,
@@ -30,7 +30,8 @@ from serve_app.errors import (
 )
 from serve_app.fanout import FanOut
 from serve_app.outcomes import Outcome, Outcomes
-from serve_app.pieces import FanOutRules, Part, PartAudio, PartEnd, Piece, Speak
+from serve_app.pieces import FanOutRules, PartEnd, Speak, TakeItem
+from serve_app.render import Renderer
 from telemetry.spans import open_span
 
 
@@ -57,7 +58,7 @@ class SpeechOrder:
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """A stream whose first bytes exist.
+    """A stream whose first bytes exist and whose plan is whole.
 
     Args:
         outcome: Its progress.
@@ -68,6 +69,23 @@ class OpenStream:
     outcome: Outcome
     media_type: str
     body: AsyncGenerator[bytes, None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An order that nothing speaks against, planned as far as its first segment.
+
+    Args:
+        script: What to say.
+        voices: Voice by speaker.
+        first: The first segment.
+        rest: Plans those behind it.
+    """
+
+    script: Script
+    voices: dict[str, str]
+    first: PlannedSegment
+    rest: Iterator[PlannedSegment]
 
 
 def rules_of(settings: SpeechSettings) -> FanOutRules:
@@ -119,22 +137,35 @@ class SpeechService:
             OverloadedError: Too many streams run.
             ServeError: It failed before its first audio.
         """
+        started_s = self.outcomes.clock()
         self._refuse(order)
-        script, voices, planned = await asyncio.to_thread(self._plan, order, engine)
-        outcome = Outcome(
-            request_id=order.request_id or uuid.uuid4().hex,
-            segments=len(planned.segments),
-            estimated_s=planned.est_s,
-            speakers=voices,
-            started_s=self.outcomes.clock(),
-        )
+        draft = await asyncio.to_thread(self._draft, order, engine)
+        request_id = order.request_id or uuid.uuid4().hex
+        outcome = Outcome(request_id, draft.voices, started_s)
+        outcome.planned((draft.first,))
         self.outcomes.add(outcome)
         gains_db = {voice.id: voice.gain_db for voice in engine.voices}
-        renderer = Renderer(gains_db, open_encoder(order.audio_format), script.final_pause_s)
-        body = self._body(planned, renderer, outcome)
+        encoder = open_encoder(order.audio_format)
+        renderer = Renderer(gains_db, encoder, draft.script.final_pause_s)
+        taken = asyncio.Event()
+        rest = asyncio.create_task(_planned_rest(draft, outcome, taken))
+        fan_out = partial(
+            FanOut,
+            (draft.first,),
+            _noting(self._speak, taken),
+            self._pool,
+            self._rules,
+            voices=draft.voices,
+            on_event=outcome.event,
+            rest=rest,
+        )
+        body = self._body(fan_out, renderer, outcome)
         try:
             first = await anext(body, b"")
-        except BaseException:
+            await rest
+        except BaseException as error:
+            outcome.fail(error)
+            rest.cancel()
             await body.aclose()
             raise
         return OpenStream(outcome, FORMATS[order.audio_format].media_type, _resumed(first, body))
@@ -164,7 +195,7 @@ class SpeechService:
                 f"{self.outcomes.running} streams run, which is the limit; try again shortly."
             )
 
-    def _plan(self, order: SpeechOrder, engine: EngineInfo) -> tuple[Script, dict[str, str], Plan]:
+    def _draft(self, order: SpeechOrder, engine: EngineInfo) -> _Draft:
         script = parse(order.text)
         voices = cast(
             script.speakers,
@@ -181,32 +212,27 @@ class SpeechService:
                 for paragraph in turn.paragraphs
             )
         )
-        planned = plan(script, voices=voices, revision=engine.revision, seed=order.seed)
-        return script, voices, planned
+        segments = plan_segments(script, voices=voices, revision=engine.revision, seed=order.seed)
+        return _Draft(script, voices, next(segments), segments)
 
     async def _body(
-        self, planned: Plan, renderer: Renderer, outcome: Outcome
+        self, make_fan_out: Callable[[], FanOut], renderer: Renderer, outcome: Outcome
     ) -> AsyncGenerator[bytes, None]:
         attributes: dict[str, str | int | float | bool | None] = {
             "vibevoice.request.id": outcome.request_id,
-            "vibevoice.request.segments": outcome.segments,
             "vibevoice.request.speakers": len(outcome.speakers),
         }
         try:
             with open_span("speech", attributes=attributes) as span:
                 outcome.trace_id = span.trace_id
                 with span.active():
-                    fan_out = FanOut(
-                        planned.segments,
-                        self._speak,
-                        self._pool,
-                        self._rules,
-                        voices=outcome.speakers,
-                        on_event=outcome.event,
-                    )
-                async with aclosing(self._rendered(fan_out, renderer, outcome)) as rendered:
-                    async for data in rendered:
-                        yield data
+                    fan_out = make_fan_out()
+                try:
+                    async with aclosing(self._rendered(fan_out, renderer, outcome)) as rendered:
+                        async for data in rendered:
+                            yield data
+                finally:
+                    span.set({"vibevoice.request.segments": outcome.segments})
         except BaseException as error:
             outcome.fail(error)
             raise
@@ -233,74 +259,29 @@ class SpeechService:
             yield rest
 
 
+def _noting(speak: Speak, taken: asyncio.Event) -> Speak:
+    """*speak*, which sets *taken* when a replica has a task."""
+
+    async def noted(task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+        async with aclosing(speak(task)) as items:
+            async for item in items:
+                taken.set()
+                yield item
+
+    return noted
+
+
+async def _planned_rest(
+    draft: _Draft, outcome: Outcome, taken: asyncio.Event
+) -> tuple[PlannedSegment, ...]:
+    await taken.wait()
+    rest = await asyncio.to_thread(tuple, draft.rest)
+    outcome.planned(rest)
+    return rest
+
+
 async def _resumed(first: bytes, body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(body):
         yield first
         async for data in body:
             yield data
-
-
-class Renderer:
-    """Pieces in, encoded bytes out; :meth:`push` and :meth:`close` run in a worker thread.
-
-    Args:
-        gains_db: Fixed gain by voice.
-        encoder: The stream's one encoder.
-        final_pause_s: Pause that the script asks for at its end.
-    """
-
-    def __init__(
-        self, gains_db: Mapping[str, float], encoder: Encoder, final_pause_s: float | None
-    ) -> None:
-        self._stitcher = Stitcher(StitchRules(), gains_db)
-        self._encoder, self._final_pause_s = encoder, final_pause_s
-        self._part: Part | None = None
-        self._working = threading.Lock()
-        self._aborted = False
-
-    @property
-    def samples_out(self) -> int:
-        """Samples handed to the encoder so far."""
-        return self._stitcher.samples_out
-
-    def push(self, piece: Piece) -> bytes:
-        """Stitch and encode one piece; returns the bytes that are ready."""
-        return self._exclusive(lambda: self._push(piece))
-
-    def close(self) -> bytes:
-        """Finish the stream; returns its last bytes."""
-        return self._exclusive(
-            lambda: self._encode(self._stitcher.finish(self._final_pause_s)) + self._encoder.close()
-        )
-
-    def abort(self) -> None:
-        """Free the encoder, at once or when the worker that still uses it is done."""
-        self._aborted = True
-        if self._working.acquire(blocking=False):
-            try:
-                self._encoder.abort()
-            finally:
-                self._working.release()
-
-    def _exclusive(self, work: Callable[[], bytes]) -> bytes:
-        # A cancelled stream leaves its worker running: the two must not free what the other uses.
-        with self._working:
-            try:
-                return b"" if self._aborted else work()
-            finally:
-                if self._aborted:
-                    self._encoder.abort()
-
-    def _push(self, piece: Piece) -> bytes:
-        if isinstance(piece, PartAudio):
-            if piece.part is not self._part:
-                self._stitcher.begin(piece.part.before, piece.part.pause_s)
-                self._part = piece.part
-            return self._encode(
-                self._stitcher.feed(pcm_from_bytes(piece.chunk.pcm), piece.chunk.voice)
-            )
-        self._part = None
-        return self._encode(self._stitcher.end())
-
-    def _encode(self, pcm: Pcm) -> bytes:
-        return self._encoder.encode(pcm) if len(pcm) else b""

@@ -32,7 +32,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final, Literal
 
-from serve_app.core.text import is_han, is_syllabic
+from serve_app.core.text import han_letters, is_syllabic
 
 ESTIMATE_VERSION: Final = 1
 
@@ -52,6 +52,7 @@ _SENTENCE: Final = 54
 _HAN_PER_LETTER: Final = 3
 
 _BESIDE = re.compile(r"(?<=[^\W_])[\W_]|[\W_](?=[^\W_])")
+_ALONE = re.compile(r"(?<![^\W_])[\W_](?![^\W_])")
 _MARKS: Final = "!?…。！？｡．‼⁇⁈⁉"
 _END = re.compile(rf"[^\W_](?:[^\w\s.{_MARKS}]|_){{0,4}}(?:[{_MARKS}]|\.++(?![^\W_]))")
 
@@ -86,9 +87,15 @@ def speech_ticks(text: str) -> int:
 
     The last value of :func:`prefix_ticks`, at a fraction of its time.
     """
-    spoken = sum(_cost(char) * count for char, count in Counter(text).items())
-    signs, sentences = len(_BESIDE.findall(text)), len(_END.findall(text))
-    return spoken + _SIGN * signs + _SENTENCE * sentences
+    spoken = signs = 0
+    for char, count in Counter(text).items():
+        cost = _cost(char)
+        spoken += cost * count
+        signs += 0 if cost else count
+    if not spoken:
+        return 0
+    signs -= len(_ALONE.findall(text))  # fewer than those beside something, so sooner found
+    return spoken + _SIGN * signs + _SENTENCE * len(_END.findall(text))
 
 
 def speech_s(text: str) -> float:
@@ -98,6 +105,7 @@ def speech_s(text: str) -> float:
 
 def language(text: str) -> Literal["en", "zh"]:
     """The language of *text*: Chinese if a quarter of its letters or more are Han, else English."""
-    letters = [char for char in text if char.isalpha()]
-    han = sum(map(is_han, letters))
-    return "zh" if han and han * (_HAN_PER_LETTER + 1) >= len(letters) else "en"
+    han = han_letters(text)
+    if not han:
+        return "en"
+    return "zh" if han * (_HAN_PER_LETTER + 1) >= sum(map(str.isalpha, text)) else "en"

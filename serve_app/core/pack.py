@@ -34,16 +34,16 @@ and 64 cards, loses 0.6, 1.5 and 7 % against an ideal share with this taper.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Final
 
 from serve_app.core.cut import TINY_TICKS, Measured, Room, cut, cut_hash, measure
 from serve_app.core.estimate import TICKS_PER_S, TURN_TICKS, speech_ticks
 from serve_app.core.script import Script
 from serve_app.core.segment import Boundary
-from serve_app.core.text import ends_question, prefix_words
+from serve_app.core.text import ends_question, words
 
 RAMP_S: Final = (4, 8, 16, 30)
 LADDER_S: Final = (10, 12, 15, 20, 25, 30, 40, 50, 60, 75, 90)
@@ -70,16 +70,12 @@ class Block:
     Args:
         speaker, text, pause_s: As in the script.
         before: START, TURN or PARAGRAPH.
-        ticks: Estimated cost with the change of speaker before it.
-        words: Its words.
     """
 
     speaker: str
     text: str
     before: Boundary
     pause_s: float | None
-    ticks: int
-    words: int
 
     @property
     def lead(self) -> int:
@@ -107,10 +103,7 @@ def blocks_of(script: Script) -> Iterator[Block]:
     before = Boundary.START
     for turn in script.turns:
         for paragraph in turn.paragraphs:
-            text = paragraph.text
-            lead = 0 if before is Boundary.PARAGRAPH else TURN_TICKS
-            ticks, words = speech_ticks(text) + lead, prefix_words(text)[-1]
-            yield Block(turn.speaker, text, before, paragraph.pause_s, ticks, words)
+            yield Block(turn.speaker, paragraph.text, before, paragraph.pause_s)
             before = Boundary.PARAGRAPH
         before = Boundary.TURN
 
@@ -118,14 +111,16 @@ def blocks_of(script: Script) -> Iterator[Block]:
 class Packer:
     """Finds where segments end; see the module docstring for the rules.
 
+    Blocks are measured in order, as far as a cut needs it: the first segments are found long
+    before the end of a book has been looked at.
+
     Args:
         blocks: All of the script; at least one.
     """
 
     def __init__(self, blocks: tuple[Block, ...]) -> None:
         self._blocks = blocks
-        self._ticks = (0, *accumulate(block.ticks for block in blocks))
-        self._words = (0, *accumulate(block.words for block in blocks))
+        self._ticks, self._words = [0], [0]  # before each block that is measured, and behind it
         self._stops = _forced_cuts(blocks)
         self._measured: tuple[int, Measured] | None = None
 
@@ -135,28 +130,31 @@ class Packer:
         index = 0
         while point.block < len(self._blocks):
             yield point
-            budget = budget_ticks(index, self.left(point))
+            budget = self._budget(index, point)
             point = self._end(point, Room(budget, limit_ticks(index, budget)))
             index += 1
         yield point
 
     def left(self, point: Point) -> int:
         """Ticks from *point* to the end of the script."""
-        rest = self._ticks[-1] - self._ticks[point.block]
+        rest = self._cost(point.block, len(self._blocks))
         if point.offset:
             text = self._text(point.block)
             rest -= self._blocks[point.block].lead + text.ticks[point.offset]
         return rest
 
+    def _budget(self, index: int, start: Point) -> int:
+        if index < len(RAMP_S) and RAMP_S[index] <= LADDER_S[0]:
+            return budget_ticks(index, 0)  # the ramp alone decides, whatever is left
+        return budget_ticks(index, self.left(start))
+
     def _end(self, start: Point, room: Room) -> Point:
         if start.offset:
             return self._inside(start.block, start.offset, room)
         first, stop = start.block, self._stops[start.block]
-        if self._cost(first, stop) <= room.budget:
+        fits = self._reach(first, room.budget)
+        if fits >= stop:
             return self._at(stop)
-        fits = first
-        while self._cost(first, fits + 1) <= room.budget:
-            fits += 1
         full = (at for at in range(first + 1, fits + 1) if 2 * self._cost(first, at) >= room.budget)
         ends = [at for at in full if not self._is_tiny(at, stop, room)]
         if ends:
@@ -170,11 +168,11 @@ class Packer:
             if not self._is_tiny(first, fits, room):
                 return self._with_tail(fits, head, room)
             both = self._cost(first, fits + 1)
-            if self._blocks[fits].ticks <= room.budget and both <= room.limit:
+            if self._cost(fits, fits + 1) <= room.budget and both <= room.limit:
                 return self._with_tail(fits + 1, both, room)
         head += self._blocks[fits].lead
-        words = self._words[fits] - self._words[first]
-        return self._inside(fits, 0, Room(room.budget, room.limit, head, words))
+        head_words = self._words[fits] - self._words[first]
+        return self._inside(fits, 0, Room(room.budget, room.limit, head, head_words))
 
     def _inside(self, at: int, offset: int, room: Room) -> Point:
         """The end of a segment that takes block *at* from *offset* on."""
@@ -190,7 +188,7 @@ class Packer:
     def _with_tail(self, at: int, taken: int, room: Room) -> Point:
         """The start of block *at*, or the forced cut behind it if what is between is tiny."""
         stop = self._stops[at - 1]
-        fits = taken + self._cost(at, stop) <= room.limit
+        fits = stop <= self._reach(at, room.limit - taken)
         return self._at(stop if fits and self._is_tiny(at, stop, room) else at)
 
     def _at(self, block: int) -> Point:
@@ -198,9 +196,26 @@ class Packer:
         return Point(block, 0, self._blocks[block].before if inner else Boundary.PARAGRAPH)
 
     def _cost(self, first: int, end: int) -> int:
+        self._measure(end)
         return self._ticks[end] - self._ticks[first]
 
+    def _reach(self, first: int, most: int) -> int:
+        """The last end of a block up to which those from *first* on cost no more than *most*."""
+        self._measure(first)
+        bound = self._ticks[first] + most
+        while self._ticks[-1] <= bound and len(self._ticks) <= len(self._blocks):
+            self._measure(len(self._ticks))
+        return bisect_right(self._ticks, bound) - 1
+
+    def _measure(self, end: int) -> None:
+        """Know the cost and the words of all blocks before *end*."""
+        for block in self._blocks[len(self._ticks) - 1 : end]:
+            self._ticks.append(self._ticks[-1] + speech_ticks(block.text) + block.lead)
+            self._words.append(self._words[-1] + words(block.text))
+
     def _is_tiny(self, first: int, end: int, room: Room) -> bool:
+        if end > self._reach(first, room.budget):
+            return False
         return room.is_tiny(self._cost(first, end), self._words[end] - self._words[first])
 
     def _rank(self, at: int) -> tuple[bool, bytes, int]:

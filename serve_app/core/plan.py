@@ -13,6 +13,9 @@ is hashed with its type and length, so that no two contents share a key by the w
 **A seed** is a hash of the key and the attempt, so every attempt at a segment has its own noise.
 The halves of a segment that stayed bad have keys made of its key.
 
+**From the front.** :func:`plan_segments` gives each segment as soon as its end is known, so that
+the first one can be spoken while the rest of a book is planned; :func:`plan` is all of it.
+
 ``PLAN_VERSION`` is raised with every change to the rules of text, labels, scripts, estimates, cuts
 or packing, since keys outlive a release in caches and jobs.
 """
@@ -21,7 +24,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -70,11 +73,11 @@ class Plan:
     final_pause_s: float | None = None
 
 
-def segment_script(script: Script) -> tuple[Segment, ...]:
-    """Cut a script into segments; see :mod:`serve_app.core.pack` for the rules."""
+def segment_script(script: Script) -> Iterator[Segment]:
+    """Cut a script into segments, from the front; see :mod:`serve_app.core.pack` for the rules."""
     blocks = tuple(blocks_of(script))
     spans = pairwise(Packer(blocks).cuts())
-    return tuple(_segment(index, blocks, *span) for index, span in enumerate(spans))
+    return (_segment(index, blocks, *span) for index, span in enumerate(spans))
 
 
 def _segment(index: int, blocks: tuple[Block, ...], start: Point, end: Point) -> Segment:
@@ -97,7 +100,23 @@ def plan(
     options: tuple[tuple[str, float], ...] = (),
     seed: int | None = None,
 ) -> Plan:
-    """Plan the work of a script.
+    """Plan all of a script; arguments and errors are those of :func:`plan_segments`."""
+    segments = tuple(
+        plan_segments(script, voices=voices, revision=revision, options=options, seed=seed)
+    )
+    est_s = sum(item.segment.est_s for item in segments)
+    return Plan(segments, est_s, script.speakers, script.final_pause_s)
+
+
+def plan_segments(
+    script: Script,
+    *,
+    voices: Mapping[str, str],
+    revision: str,
+    options: tuple[tuple[str, float], ...] = (),
+    seed: int | None = None,
+) -> Iterator[PlannedSegment]:
+    """Plan the work of a script from the front.
 
     Args:
         script: What to say.
@@ -105,8 +124,11 @@ def plan(
         revision: The engine's revision.
         options: Engine options by name; their order does not matter.
         seed: The job's seed; another one gives another take of everything.
+    Returns:
+        The segments in order, at least one. Each step costs time, that of the third one the most:
+        it measures all of the script. May be used up in another thread.
     Raises:
-        UnknownVoiceError: A speaker has no voice in *voices*.
+        UnknownVoiceError: A speaker has no voice in *voices*; raised here, not by a step.
     """
     for name in dict.fromkeys(turn.speaker for turn in script.turns):
         if name not in voices:
@@ -116,14 +138,17 @@ def plan(
                 param="voices",
             )
     job = _digest("job", PLAN_VERSION, revision, seed, *_flat(sorted(options)))
+    return _keyed(segment_script(script), job, voices)
+
+
+def _keyed(
+    segments: Iterator[Segment], job: str, voices: Mapping[str, str]
+) -> Iterator[PlannedSegment]:
     seen: Counter[str] = Counter()
-    planned = []
-    for segment in segment_script(script):
+    for segment in segments:
         content = _digest("content", job, *_fields(segment, voices))
-        planned.append(_planned(segment, _digest("segment", content, seen[content])))
+        yield _planned(segment, _digest("segment", content, seen[content]))
         seen[content] += 1
-    est_s = sum(item.segment.est_s for item in planned)
-    return Plan(tuple(planned), est_s, script.speakers, script.final_pause_s)
 
 
 def seed_of(key: str, attempt: int) -> int:

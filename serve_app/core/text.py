@@ -56,8 +56,7 @@ _SYLLABIC: Final = (
 _HANGUL: Final = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\uac00-\ud7ff\uffa1-\uffdc"
 _SHARED: Final = frozenset("“”‘’…—–―·")
 
-_SPACES = re.compile(" +")
-_LINE_ENDS = re.compile(" ?\n ?")
+_SPACES = re.compile(" {2,}")
 _HAN = re.compile(
     "[\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd]"
 )
@@ -98,9 +97,11 @@ def clean(text: str) -> str:
         of lines. Cleaning it again changes nothing.
     """
     text = text.replace("\r\n", "\n")
-    text = text.translate({ord(char): _mapped(char) for char in set(text) if char != "\n"})
-    text = unicodedata.normalize("NFC", text)
-    return _LINE_ENDS.sub("\n", _SPACES.sub(" ", text)).strip(" ")
+    table = {ord(char): _mapped(char) for char in set(text) if char != "\n"}
+    if any(char is None or ord(char) != code for code, char in table.items()):
+        text = text.translate(table)
+    text = _SPACES.sub(" ", unicodedata.normalize("NFC", text))
+    return text.replace(" \n", "\n").replace("\n ", "\n").strip(" ")
 
 
 def join_lines(lines: Iterable[str]) -> str:
@@ -130,9 +131,9 @@ def _spaceless(left: str, right: str) -> bool:
     return left in _SHARED and bool(_SPACELESS.match(right))
 
 
-def is_han(char: str) -> bool:
-    """Whether *char* is a Chinese character."""
-    return bool(_HAN.match(char))
+def han_letters(text: str) -> int:
+    """How many letters of *text* are Chinese characters; radicals are no letters."""
+    return sum(map(str.isalpha, _HAN.findall(text)))
 
 
 def is_syllabic(char: str) -> bool:
@@ -151,6 +152,11 @@ def prefix_words(text: str) -> tuple[int, ...]:
     for match in _WORD.finditer(text):
         starts[match.start() + 1] = 1
     return tuple(accumulate(starts))
+
+
+def words(text: str) -> int:
+    """Words of *text*, the last value of :func:`prefix_words`."""
+    return len(_WORD.findall(text))
 
 
 def ends_sentence(text: str) -> bool:

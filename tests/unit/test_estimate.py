@@ -102,6 +102,7 @@ def test_the_corpus_takes_as_long_as_it_says() -> None:
         ("Alice met 王 in the garden", "en"),
         ("カタカナ", "en"),
         ("12:30", "en"),
+        ("\u2e80\u2f00", "en"),
         ("", "en"),
     ],
 )

@@ -167,6 +167,55 @@ async def test_a_late_bad_verdict_on_the_first_segment_is_an_error_not_a_clean_e
         await heard(FakeReplicas(fault_on(0, "length")))
 
 
+@pytest.mark.parametrize("known", range(1, 8))
+@pytest.mark.parametrize("turns", [0, 3, 2000])
+async def test_a_plan_that_comes_late_changes_no_byte(known: int, turns: int) -> None:
+    undisturbed, *_ = await heard(FakeReplicas())
+    segments = planned()
+    replicas = FakeReplicas()
+    loop = asyncio.get_running_loop()
+    rest: asyncio.Future[tuple[PlannedSegment, ...]] = loop.create_future()
+
+    async def arrive() -> None:
+        for _ in range(turns):  # of the loop: before, while and after the beginning is spoken
+            await asyncio.sleep(0)
+        rest.set_result(segments[known:])
+
+    arriving = asyncio.create_task(arrive())
+    fan_out = FanOut(segments[:known], replicas.speak, FairPool(4), RULES, voices=VOICES, rest=rest)
+    pieces = [piece async for piece in fan_out.pieces()]
+    await arriving
+    audio = b"".join(piece.chunk.pcm for piece in pieces if isinstance(piece, PartAudio))
+    assert audio == undisturbed
+    assert [tag for tag, _ in replicas.taken] == list(range(len(segments)))
+
+
+async def test_a_plan_that_fails_ends_the_stream_behind_what_was_planned() -> None:
+    segments = planned()
+    rest: asyncio.Future[tuple[PlannedSegment, ...]] = asyncio.get_running_loop().create_future()
+    rest.set_exception(RuntimeError("no plan"))
+    fan_out = FanOut(
+        segments[:2], FakeReplicas().speak, FairPool(4), RULES, voices=VOICES, rest=rest
+    )
+    done = []
+    with pytest.raises(RuntimeError, match="no plan"):
+        async for piece in fan_out.pieces():
+            done += [piece.part.index] if isinstance(piece, PartEnd) else []
+    assert done == [0, 1]
+
+
+async def test_leaving_does_not_wait_for_the_plan() -> None:
+    replicas = FakeReplicas()
+    rest: asyncio.Future[tuple[PlannedSegment, ...]] = asyncio.get_running_loop().create_future()
+    fan_out = FanOut(planned()[:1], replicas.speak, FairPool(4), RULES, voices=VOICES, rest=rest)
+    pieces = fan_out.pieces()
+    async with asyncio.timeout(5):
+        assert isinstance(await anext(pieces), PartAudio)
+        await pieces.aclose()
+    assert rest.cancelled()
+    assert replicas.running == 0
+
+
 async def test_leaving_cancels_every_child_at_once() -> None:
     replicas = FakeReplicas(gate=asyncio.Event())
     pool = FairPool(4)

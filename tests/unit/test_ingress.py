@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any
 
 import av
@@ -12,15 +12,19 @@ import httpx
 import numpy as np
 import pytest
 
+from serve_app import speech
 from serve_app.config import Settings, parse_settings
 from serve_app.core.fair import FairPool
-from serve_app.engines.base import EngineInfo, Voice
+from serve_app.core.plan import PlannedSegment, plan_segments
+from serve_app.core.script import Script
+from serve_app.engines.base import EngineInfo, SpeakTask, Voice
 from serve_app.engines.piper_text import require_speakable
 from serve_app.errors import NotReadyError
 from serve_app.ingress.http import create_app
 from serve_app.ingress.routes_speech import StreamCutError
 from serve_app.ingress.service import Readiness, Service
 from serve_app.outcomes import Outcomes
+from serve_app.pieces import TakeItem
 from serve_app.speech import SpeechService
 from tests.unit.fake_replicas import FakeReplicas
 
@@ -39,6 +43,7 @@ SETTINGS = parse_settings(
         "voice_aliases": {"alloy": "tenor"},
     }
 )
+LONG = "A first sentence that is spoken well. " + "And another one that never will be. " * 8
 BODY = {"model": "fake-1", "input": "Hello, how are you today?", "voice": "alto"}
 
 
@@ -64,7 +69,7 @@ async def _metrics(since: float | None) -> dict[str, Any]:
 def service(
     replicas: FakeReplicas, *, ready: bool = True, settings: Settings = SETTINGS
 ) -> Service:
-    speech = SpeechService(
+    made = SpeechService(
         settings.speech,
         speak=replicas.speak,
         pool=FairPool(2),
@@ -72,7 +77,7 @@ def service(
         voice_aliases=settings.voice_aliases,
         check=require_speakable,
     )
-    return Service(settings, speech, Known(ready), _metrics)
+    return Service(settings, made, Known(ready), _metrics)
 
 
 def client_of(built: Service, *, show_errors: bool = False) -> httpx.AsyncClient:
@@ -182,18 +187,81 @@ async def test_a_failure_before_the_first_sound_is_an_http_error() -> None:
 
 
 async def test_a_failure_in_mid_stream_cuts_the_stream_and_is_told() -> None:
-    text = "A first sentence that is spoken well. " + "And another one that never will be. " * 8
     built = service(FakeReplicas(lambda task, _take: "crash" if task.tag == 1 else None))
     async with client_of(built, show_errors=True) as client:
         with pytest.raises(StreamCutError, match="Segment 1"):
             async with client.stream(
-                "POST", "/v1/audio/speech", json={**BODY, "input": text}
+                "POST", "/v1/audio/speech", json={**BODY, "input": LONG}
             ) as answer:
                 async for _ in answer.aiter_raw():
                     pass
     (outcome,) = built.speech.outcomes.all()
     assert outcome.state == "failed"
     assert "Segment 1" in (outcome.error or "")
+
+
+def before_the_rest(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Do something when the first segment is planned and the others are about to be."""
+
+    def observed(script: Script, **more: Any) -> Iterator[PlannedSegment]:
+        segments = plan_segments(script, **more)
+        yield next(segments)
+        act()
+        yield from segments
+
+    monkeypatch.setattr(speech, "plan_segments", observed)
+
+
+class BusyReplicas(FakeReplicas):
+    """Take nothing until they are free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = asyncio.Event()
+
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+        await self.free.wait()
+        async for item in super().speak(task):
+            yield item
+
+
+async def test_the_rest_is_planned_once_a_replica_has_the_first_segment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replicas = BusyReplicas()
+    taken: list[list[int]] = []
+    before_the_rest(monkeypatch, lambda: taken.append([tag for tag, _ in replicas.taken]))
+    built = service(replicas)
+    async with client_of(built) as client, asyncio.timeout(10):
+        asked = asyncio.create_task(client.post("/v1/audio/speech", json={**BODY, "input": LONG}))
+        while not built.speech.outcomes.all():
+            await asyncio.sleep(0)
+        for _ in range(10):  # time for planning, if it did not wait
+            await asyncio.to_thread(lambda: None)
+        replicas.free.set()
+        answer = await asked
+    assert taken == [[0]]
+    assert answer.status_code == 200
+    (outcome,) = built.speech.outcomes.all()
+    assert int(answer.headers["x-segments"]) == outcome.segments == outcome.segments_done > 1
+    assert float(answer.headers["x-estimated-seconds"]) == pytest.approx(outcome.audio_s, rel=0.3)
+
+
+async def test_a_plan_that_fails_behind_the_first_segment_is_an_http_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("no plan")
+
+    before_the_rest(monkeypatch, fail)
+    replicas = FakeReplicas()
+    built = service(replicas)
+    async with client_of(built) as client:
+        answer = await client.post("/v1/audio/speech", json={**BODY, "input": LONG})
+    assert answer.status_code == 500
+    (outcome,) = built.speech.outcomes.all()
+    assert (outcome.state, outcome.error) == ("failed", "RuntimeError")
+    assert replicas.running == 0
 
 
 async def test_over_the_limit_of_streams_is_429() -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.core import pack
 from serve_app.core.cut import Room, measure
-from serve_app.core.estimate import TICKS_PER_S, TURN_TICKS, speech_s
+from serve_app.core.estimate import TICKS_PER_S, TURN_TICKS, speech_s, speech_ticks
 from serve_app.core.pack import LADDER_S, Packer, blocks_of, budget_ticks, limit_ticks
 from serve_app.core.plan import segment_script
 from serve_app.core.script import Script, parse
@@ -18,6 +19,10 @@ from tests.unit import texts
 from tests.unit.texts import Written
 
 CORPUS = ("alice_excerpt.txt", "play_1.txt", "zh_prose.txt", "zh_dialogue.txt")
+
+
+def segmented(script: Script) -> tuple[Segment, ...]:
+    return tuple(segment_script(script))
 
 
 def seconds_to_ticks(seconds: float) -> int:
@@ -78,7 +83,7 @@ def test_budgets_follow_the_taper_in_steps(index: int, left: int) -> None:
 @texts.no_deadline
 @given(texts.written)
 def test_nothing_is_lost_and_order_holds(written: Written) -> None:
-    segments = segment_script(parse(written.text))
+    segments = segmented(parse(written.text))
     assert texts.heard_in_segments(segments) == written.said
     assert [segment.index for segment in segments] == list(range(len(segments)))
 
@@ -87,7 +92,7 @@ def test_nothing_is_lost_and_order_holds(written: Written) -> None:
 @given(texts.written)
 def test_no_segment_is_over_its_limit(written: Written) -> None:
     script = parse(written.text)
-    segments = segment_script(script)
+    segments = segmented(script)
     for segment, limit_s in zip(segments, limits_s(script), strict=True):
         assert 0 < segment.est_s <= limit_s
 
@@ -99,7 +104,7 @@ def test_any_text_is_cut_without_loss_within_its_limits(text: str) -> None:
         script = parse(text)
     except InvalidInputError:
         return
-    segments = segment_script(script)
+    segments = segmented(script)
     said = "".join(text for _, text in texts.heard_in_segments(segments))
     assert said == "".join(
         texts.heard(part.text) for turn in script.turns for part in turn.paragraphs
@@ -111,7 +116,7 @@ def test_any_text_is_cut_without_loss_within_its_limits(text: str) -> None:
 @pytest.mark.parametrize("name", CORPUS)
 def test_no_segment_of_the_corpus_is_over_its_limit_or_tiny(name: str) -> None:
     script = parse(texts.read(name))
-    segments = segment_script(script)
+    segments = segmented(script)
     for segment, limit_s in zip(segments, limits_s(script), strict=True):
         assert segment.est_s <= limit_s
         assert segment.est_s >= (2 if segment.index == 0 else 3)
@@ -123,7 +128,7 @@ def test_no_segment_of_the_corpus_is_over_its_limit_or_tiny(name: str) -> None:
 def test_utterances_are_whole_paragraphs_but_for_the_ends(written: Written) -> None:
     script = parse(written.text)
     whole = {part.text for turn in script.turns for part in turn.paragraphs}
-    for segment in segment_script(script):
+    for segment in segmented(script):
         assert segment.before is segment.utterances[0].before
         for utterance in segment.utterances[1:-1]:
             assert utterance.text in whole
@@ -138,7 +143,7 @@ def test_utterances_are_whole_paragraphs_but_for_the_ends(written: Written) -> N
 @given(texts.written)
 def test_only_the_start_starts(written: Written) -> None:
     script = parse(written.text)
-    before = [part.before for segment in segment_script(script) for part in segment.utterances]
+    before = [part.before for segment in segmented(script) for part in segment.utterances]
     assert before[0] is Boundary.START
     assert Boundary.START not in before[1:]
     assert before.count(Boundary.TURN) == len(script.turns) - 1
@@ -152,7 +157,7 @@ def test_only_the_start_starts(written: Written) -> None:
 def test_an_explicit_pause_always_cuts(parts: list[tuple[str, int | None]]) -> None:
     tagged = [text if pause is None else f"[pause {pause}s] {text}" for text, pause in parts]
     script = parse("\n\n".join(tagged) + " [pause 7]")
-    segments = segment_script(script)
+    segments = segmented(script)
     found = [segment.pause_s for segment in segments if segment.pause_s is not None]
     assert found == [float(pause) for _, pause in parts if pause is not None]
     assert script.final_pause_s == 7
@@ -162,7 +167,7 @@ def test_an_explicit_pause_always_cuts(parts: list[tuple[str, int | None]]) -> N
 @given(texts.written)
 def test_a_short_text_is_one_segment(written: Written) -> None:
     script = parse(written.text)
-    segments = segment_script(script)
+    segments = segmented(script)
     if sum(segment.est_s for segment in segments) <= 3.5:
         assert len(segments) == 1
 
@@ -180,7 +185,7 @@ def test_the_first_segment_is_short_where_the_text_allows(text: str, rest: Writt
         and not room.is_tiny(TURN_TICKS + first.ticks[end], first.words[end])
         and not room.is_tiny(first.ticks[-1] - first.ticks[end], first.words[-1] - first.words[end])
     ]
-    segment = segment_script(script)[0]
+    segment = segmented(script)[0]
     assert segment.est_s <= 8
     if cuts:
         assert segment.est_s <= 4
@@ -188,7 +193,7 @@ def test_the_first_segment_is_short_where_the_text_allows(text: str, rest: Writt
 
 @pytest.mark.parametrize("name", ["alice_excerpt.txt", "play_1.txt", "zh_dialogue.txt"])
 def test_the_first_segment_of_real_texts_is_short(name: str) -> None:
-    assert segment_script(parse(texts.read(name)))[0].est_s <= 5
+    assert segmented(parse(texts.read(name)))[0].est_s <= 5
 
 
 @pytest.mark.parametrize("question", [2, 3])
@@ -196,22 +201,32 @@ def test_the_first_segment_of_real_texts_is_short(name: str) -> None:
 def test_an_answer_stays_with_its_question(question: int, verb: str) -> None:
     said = [f"This is {verb} in two seconds or so."] * 40  # 2.6 s: one, then two or three of them
     said[question] = f"Is it {verb} in two seconds or so?"
-    segments = segment_script(parse(turns(*said)))
+    segments = segmented(parse(turns(*said)))
     taken = [len(segment.utterances) for segment in segments]
     assert taken[:2] == [1, 5 - question]
+
+
+@pytest.mark.parametrize(("letters", "taken"), [(85, 2), (86, 1)])
+def test_a_block_that_just_fits_is_taken(letters: int, taken: int) -> None:
+    twelve_words = "word " * 11 + "word"
+    rest = "The rabbit went straight on like a tunnel for some way, and then dipped down. " * 9
+    said = f"So it goes.\n\n[pause 1] {twelve_words}\n\n{'a' * letters}\n\n{rest}"
+    second = segmented(parse(said))[1]
+    assert len(second.utterances) == taken
+    assert (second.est_s == 8) == (taken == 2)
 
 
 def test_a_heading_goes_with_its_text() -> None:
     body = "The rabbit went straight on like a tunnel for some way, and then dipped down. " * 5
     said = "\n\n".join(f"{body}\n\nChapter {number}.\n\n{body}" for number in range(1, 6))
-    for segment in segment_script(parse(said))[1:]:
+    for segment in segmented(parse(said))[1:]:
         assert not segment.utterances[-1].text.startswith("Chapter")
         assert words(segment) > 5
 
 
 def test_a_tiny_end_goes_with_what_is_before_it() -> None:
     body = "The rabbit went straight on like a tunnel for some way, and then dipped down. " * 2
-    segments = segment_script(parse(turns(*[body] * 9, "Oh!")))
+    segments = segmented(parse(turns(*[body] * 9, "Oh!")))
     assert segments[-1].utterances[-1].text == "Oh!"
     assert len(segments[-1].utterances) == 2
 
@@ -223,10 +238,40 @@ def test_what_is_in_front_matters_only_through_the_ramp(back: Written) -> None:
     fronts = (ramp, f"{texts.read('zh_prose.txt')}\n\n{ramp}")
     behind = []
     for front in fronts:
-        segments = segment_script(parse(f"{front}\n\n[pause 9] {back.text}"))
+        segments = segmented(parse(f"{front}\n\n[pause 9] {back.text}"))
         at = next(segment.index for segment in segments if segment.pause_s == 9)
         behind.append([[part.text for part in segment.utterances] for segment in segments[at:]])
     assert behind[0] == behind[1]
+
+
+@texts.no_deadline
+@given(texts.messy)
+def test_cuts_do_not_depend_on_what_has_been_measured(text: str) -> None:
+    try:
+        blocks = tuple(blocks_of(parse(text)))
+    except InvalidInputError:
+        return
+    measured = Packer(blocks)
+    measured.left(next(measured.cuts()))
+    assert list(measured.cuts()) == list(Packer(blocks).cuts())
+
+
+def test_the_first_segments_are_found_before_the_end_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[str] = []
+
+    def noting(text: str) -> int:
+        measured.append(text)
+        return speech_ticks(text)
+
+    monkeypatch.setattr(pack, "speech_ticks", noting)
+    blocks = tuple(blocks_of(parse(texts.read("alice_excerpt.txt"))))
+    cuts = Packer(blocks).cuts()
+    found = [next(cuts) for _ in range(3)]
+    assert len(measured) < found[-1].block + 3 < len(blocks) / 4
+    assert len([*found, *cuts]) > 100
+    assert measured == [block.text for block in blocks]
 
 
 def test_the_packer_knows_what_is_left() -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from serve_app.core.plan import (
     PLAN_VERSION,
     Plan,
     plan,
+    plan_segments,
     replan_halves,
     seed_of,
     segment_script,
@@ -41,7 +44,7 @@ def keys_of(paragraphs: Sequence[str]) -> list[str]:
 def test_a_plan_covers_each_segment_once(written: Written) -> None:
     script = parse(written.text)
     made = planned(script)
-    assert tuple(item.segment for item in made.segments) == segment_script(script)
+    assert tuple(item.segment for item in made.segments) == tuple(segment_script(script))
     assert made.est_s == pytest.approx(sum(item.segment.est_s for item in made.segments))
     assert made.speakers == script.speakers
     assert len({item.key for item in made.segments}) == len(made.segments)
@@ -53,6 +56,20 @@ def test_a_plan_covers_each_segment_once(written: Written) -> None:
 @given(texts.written)
 def test_a_plan_is_a_function_of_its_input(written: Written) -> None:
     assert planned(parse(written.text)) == planned(parse(written.text))
+
+
+@texts.no_deadline
+@given(texts.written, st.integers(1, 6))
+def test_a_plan_from_the_front_is_the_whole_plan(written: Written, head: int) -> None:
+    script = parse(written.text)
+    voices = dict.fromkeys(script.speakers, "voice")
+    segments = plan_segments(script, voices=voices, revision="r1", seed=3)
+    front = tuple(islice(segments, head))
+    with ThreadPoolExecutor(1) as elsewhere:
+        rest = elsewhere.submit(tuple, segments).result(timeout=30)
+    whole = plan(script, voices=voices, revision="r1", seed=3)
+    assert (*front, *rest) == whole.segments
+    assert len(front) == min(head, len(whole.segments))
 
 
 @texts.no_deadline
@@ -139,7 +156,7 @@ def test_a_speaker_without_a_voice_is_named() -> None:
     script = parse("A: Hello.\nB: Hi.\nC:\nA: Ho.")
     assert planned(script, voices={"A": "x", "B": "y"}).speakers == ("A", "B", "C")
     with pytest.raises(UnknownVoiceError, match="'B' has no voice"):
-        planned(script, voices={"A": "x"})
+        plan_segments(script, voices={"A": "x"}, revision="r1")
 
 
 def test_the_final_pause_is_in_the_plan() -> None:

@@ -13,6 +13,7 @@ from serve_app.core.text import (
     join_lines,
     prefix_words,
     speakable,
+    words,
 )
 from tests.unit import texts
 
@@ -111,7 +112,7 @@ def test_a_joined_line_has_no_line_break(lines: list[str]) -> None:
     [("", 0), ("- !", 0), ("one two", 2), ("it's", 2), ("走吧", 2), ("走 away 吧2", 4)],
 )
 def test_words(text: str, count: int) -> None:
-    assert prefix_words(text)[-1] == count
+    assert prefix_words(text)[-1] == words(text) == count
 
 
 @texts.no_deadline

@@ -1,0 +1,77 @@
+"""Pieces in, encoded bytes out: what a stream's worker threads do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from serve_app.core.audio import Pcm, pcm_from_bytes
+from serve_app.core.stitch import Stitcher, StitchRules
+from serve_app.encode import Encoder
+from serve_app.pieces import Part, PartAudio, Piece
+
+
+class Renderer:
+    """Pieces in, encoded bytes out; :meth:`push` and :meth:`close` run in a worker thread.
+
+    Args:
+        gains_db: Fixed gain by voice.
+        encoder: The stream's one encoder.
+        final_pause_s: Pause that the script asks for at its end.
+    """
+
+    def __init__(
+        self, gains_db: Mapping[str, float], encoder: Encoder, final_pause_s: float | None
+    ) -> None:
+        self._stitcher = Stitcher(StitchRules(), gains_db)
+        self._encoder, self._final_pause_s = encoder, final_pause_s
+        self._part: Part | None = None
+        self._working = threading.Lock()
+        self._aborted = False
+
+    @property
+    def samples_out(self) -> int:
+        """Samples handed to the encoder so far."""
+        return self._stitcher.samples_out
+
+    def push(self, piece: Piece) -> bytes:
+        """Stitch and encode one piece; returns the bytes that are ready."""
+        return self._exclusive(lambda: self._push(piece))
+
+    def close(self) -> bytes:
+        """Finish the stream; returns its last bytes."""
+        return self._exclusive(
+            lambda: self._encode(self._stitcher.finish(self._final_pause_s)) + self._encoder.close()
+        )
+
+    def abort(self) -> None:
+        """Free the encoder, at once or when the worker that still uses it is done."""
+        self._aborted = True
+        if self._working.acquire(blocking=False):
+            try:
+                self._encoder.abort()
+            finally:
+                self._working.release()
+
+    def _exclusive(self, work: Callable[[], bytes]) -> bytes:
+        # A cancelled stream leaves its worker running: the two must not free what the other uses.
+        with self._working:
+            try:
+                return b"" if self._aborted else work()
+            finally:
+                if self._aborted:
+                    self._encoder.abort()
+
+    def _push(self, piece: Piece) -> bytes:
+        if isinstance(piece, PartAudio):
+            if piece.part is not self._part:
+                self._stitcher.begin(piece.part.before, piece.part.pause_s)
+                self._part = piece.part
+            return self._encode(
+                self._stitcher.feed(pcm_from_bytes(piece.chunk.pcm), piece.chunk.voice)
+            )
+        self._part = None
+        return self._encode(self._stitcher.end())
+
+    def _encode(self, pcm: Pcm) -> bytes:
+        return self._encoder.encode(pcm) if len(pcm) else b""
