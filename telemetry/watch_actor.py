@@ -1,0 +1,175 @@
+"""The cluster's one watch as a Ray actor: a thin shell around :class:`~telemetry.fleet_watch`.
+
+Detached and restarted wherever there is a node, it needs no ingress: once made, it follows the
+cluster, sends alerts and writes reports by itself. Its loop runs in a thread of its own, so that
+it goes on whether or not somebody asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+import ray
+from ray.exceptions import RayError
+
+from telemetry.actor import NAMESPACE, RayCluster, make_notifier
+from telemetry.card_watch import ActiveAlert
+from telemetry.cluster import ClusterView
+from telemetry.core.history import Window
+from telemetry.core.messages import Language
+from telemetry.fleet_watch import FleetWatch, ReportSchedule
+from telemetry.node import TelemetryConfig
+
+NAME: Final = "telemetry-watch"
+_ANSWER_TIMEOUT_S: Final = 30.0
+
+T = TypeVar("T")
+
+
+class WatchActor:
+    """What runs in the actor's process.
+
+    Args:
+        config: As the nodes' actors have it.
+        schedule: When reports are written, or None.
+    """
+
+    def __init__(self, config: TelemetryConfig, schedule: ReportSchedule | None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fleet", daemon=True)
+        self._thread.start()
+        self._setup = (config, schedule)
+        self._begin()
+
+    def adopt(self, config: TelemetryConfig, schedule: ReportSchedule | None) -> None:
+        """Watch by another config from now on; nothing happens if it is the same."""
+        if (config, schedule) != self._setup:
+            self._end()
+            self._setup = (config, schedule)
+            self._begin()
+
+    def windows(
+        self, uuids: tuple[str, ...], track: str, step_s: int, since: float
+    ) -> dict[str, tuple[Window, ...]]:
+        """See :meth:`FleetWatch.windows`."""
+
+        async def ask() -> dict[str, tuple[Window, ...]]:
+            return self._watch.windows(uuids, track, step_s, since)
+
+        return self._call(ask())
+
+    def alerts(self) -> tuple[ActiveAlert, ...]:
+        """See :meth:`FleetWatch.alerts`."""
+
+        async def ask() -> tuple[ActiveAlert, ...]:
+            return self._watch.alerts()
+
+        return self._call(ask())
+
+    def report(self, hours: float, language: Language, *, as_html: bool) -> str:
+        """See :meth:`FleetWatch.report`."""
+
+        async def ask() -> str:
+            return self._watch.report(hours, language, as_html=as_html)
+
+        return self._call(ask())
+
+    def close(self) -> None:
+        """Stop watching, for the moment before the end."""
+        self._end()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_ANSWER_TIMEOUT_S)
+
+    def _begin(self) -> None:
+        config, schedule = self._setup
+        self._notifier = make_notifier(config)
+        self._watch = FleetWatch(
+            ClusterView(RayCluster(config), stale_after_s=config.stale_after_s),
+            thermal=config.thermal,
+            alerts=config.alerts,
+            post=self._notifier.post,
+            language=config.language,
+            schedule=schedule,
+        )
+        self._running = asyncio.run_coroutine_threadsafe(self._watch.run(), self._loop)
+
+    def _end(self) -> None:
+        self._running.cancel()
+        self._notifier.close()
+
+    def _call(self, question: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(question, self._loop).result(_ANSWER_TIMEOUT_S)
+
+
+def ensure_watch(config: TelemetryConfig, schedule: ReportSchedule | None) -> Any:
+    """The handle of the cluster's watch, which is made if it is missing. Blocks.
+
+    Raises:
+        RayError: Ray is gone.
+    """
+    try:
+        handle = ray.get_actor(NAME, namespace=NAMESPACE)
+    except ValueError:
+        options = ray.remote(WatchActor).options(
+            name=NAME,
+            namespace=NAMESPACE,
+            get_if_exists=True,
+            lifetime="detached",
+            num_cpus=0,
+            max_restarts=-1,
+            max_pending_calls=100,
+        )
+        return options.remote(config, schedule)
+    handle.adopt.remote(config, schedule)
+    return handle
+
+
+def stop_watch(timeout_s: float = 5.0) -> None:
+    """End the cluster's watch, if there is one. Blocks, *timeout_s* at most for its last words."""
+    try:
+        handle = ray.get_actor(NAME, namespace=NAMESPACE)
+        ray.wait([handle.close.remote()], timeout=timeout_s)
+        ray.kill(handle)
+    except (ValueError, RayError):
+        return
+
+
+class WatchLink:
+    """An ingress' line to the watch; made by :func:`ensure_watch`'s handle.
+
+    Args:
+        handle: The actor.
+        timeout_s: Longest wait for an answer.
+    """
+
+    def __init__(self, handle: Any, timeout_s: float = 10.0) -> None:
+        self._handle, self._timeout_s = handle, timeout_s
+
+    async def windows(
+        self, uuids: tuple[str, ...], track: str, step_s: int, since: float
+    ) -> dict[str, tuple[Window, ...]]:
+        """See :meth:`FleetWatch.windows`.
+
+        Raises:
+            TimeoutError, RayError: The watch does not answer.
+            ValueError: No such track or step.
+        """
+        asked = self._handle.windows.remote(uuids, track, step_s, since)
+        answer: dict[str, tuple[Window, ...]] = await asyncio.wait_for(asked, self._timeout_s)
+        return answer
+
+    async def alerts(self) -> tuple[ActiveAlert, ...]:
+        """See :meth:`FleetWatch.alerts`; raises as :meth:`windows`."""
+        answer: tuple[ActiveAlert, ...] = await asyncio.wait_for(
+            self._handle.alerts.remote(), self._timeout_s
+        )
+        return answer
+
+    async def report(self, hours: float, language: Language, *, as_html: bool) -> str:
+        """See :meth:`FleetWatch.report`; raises as :meth:`windows`."""
+        asked = self._handle.report.remote(hours, language, as_html=as_html)
+        answer: str = await asyncio.wait_for(asked, self._timeout_s)
+        return answer

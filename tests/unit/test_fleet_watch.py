@@ -1,0 +1,127 @@
+"""The fleet's watch: history, alerts that take several nodes, and reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from telemetry.cluster import ClusterView
+from telemetry.core.alert_rules import RULES
+from telemetry.core.messages import Message
+from telemetry.core.thermal import DEFAULT_RULES
+from telemetry.fleet_watch import OVERLAP_S, FleetWatch, ReportSchedule
+from tests.fleet_source import Fleet
+from tests.records import record
+
+
+class Scene:
+    """A watch over a fleet, ticked every two seconds of the fleet's time."""
+
+    def __init__(self, fleet: Fleet, schedule: ReportSchedule | None = None) -> None:
+        self.fleet, self.posted = fleet, list[Message]()
+        self.watch = FleetWatch(
+            ClusterView(fleet, clock=fleet.clock, wall=fleet.clock),
+            thermal=DEFAULT_RULES,
+            alerts=RULES,
+            post=self.posted.append,
+            schedule=schedule,
+            clock=fleet.clock,
+            wall=fleet.clock,
+        )
+
+    async def go(self, seconds: int) -> None:
+        for _ in range(0, seconds, 2):
+            await self.watch.tick()
+            self.fleet.now += 2.0
+
+    @property
+    def titles(self) -> str:
+        return "\n".join(message.title for message in self.posted)
+
+
+async def test_the_history_has_every_second_once() -> None:
+    scene = Scene(Fleet())
+    await scene.go(30)
+    windows = scene.watch.windows(("SIM-n0-0", "SIM-n1-1", "SIM-x"), "temp_c", 1, 0.0)
+    assert set(windows) == {"SIM-n0-0", "SIM-n1-1"}
+    starts = [window.start for window in windows["SIM-n0-0"]]
+    assert starts == list(range(starts[0], starts[0] + len(starts)))
+    assert len(starts) == 88
+    assert scene.fleet.since[2] == 1_000_000.0 - OVERLAP_S
+
+
+@pytest.mark.parametrize(("track", "step_s"), [("heat", 1), ("temp_c", 7)])
+async def test_a_history_that_is_not_kept_is_refused(track: str, step_s: int) -> None:
+    with pytest.raises(ValueError, match="no history"):
+        Scene(Fleet()).watch.windows((), track, step_s, 0.0)
+
+
+async def test_a_node_that_falls_silent_is_told_once_and_its_return_too() -> None:
+    scene = Scene(Fleet())
+    await scene.go(10)
+    scene.fleet.silent.add("n1")
+    await scene.go(60)
+    assert scene.titles == "vibevoice-serve: ALERT: no answer from a node's telemetry: host-1"
+    assert [alert.subject for alert in scene.watch.alerts()] == ["n1"]
+    scene.fleet.silent.clear()
+    await scene.go(20)
+    assert len(scene.posted) == 2
+    assert "OK again" in scene.posted[1].title
+
+
+async def test_a_node_with_fewer_cards_than_before_is_told() -> None:
+    scene = Scene(Fleet(cards=4))
+    await scene.go(10)
+    scene.fleet.cards = 3
+    await scene.go(70)
+    assert "fewer cards than before: host-0" in scene.titles
+    (message,) = scene.posted
+    assert message.urgent
+
+
+async def test_speech_that_fails_over_the_fleet_is_told() -> None:
+    scene = Scene(Fleet())
+    failed = replace(record(), error="engine_crashed", timestamp=scene.fleet.now)
+    scene.fleet.records = (failed, replace(failed, error=None))
+    await scene.go(70)
+    assert "many segments fail" in scene.titles
+
+
+async def test_old_syntheses_say_nothing_about_now() -> None:
+    scene = Scene(Fleet())
+    scene.fleet.records = (replace(record(), error="x", timestamp=scene.fleet.now - 400.0),)
+    await scene.go(70)
+    assert scene.posted == []
+
+
+async def test_a_report_tells_the_hour_of_every_card() -> None:
+    scene = Scene(Fleet())
+    await scene.go(120)
+    facts = scene.watch.facts(1.0)
+    assert [card.label for card in facts.cards] == [
+        f"host-{node} card {card}" for node in (0, 1) for card in (0, 1)
+    ]
+    assert facts.simulated
+    assert "| host-1 card 1 (simulated) |" in scene.watch.report(1.0, "en", as_html=False)
+    assert "模拟" in scene.watch.report(1.0, "zh", as_html=True)
+
+
+async def test_a_report_is_written_on_its_day_and_sent(tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    scene = Scene(Fleet(), ReportSchedule(folder, every_h=0.01))
+    await scene.go(20)
+    assert scene.posted == []
+    await scene.go(40)
+    assert [message.title for message in scene.posted] == ["vibevoice-serve: health report"]
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.md"]
+    assert scene.posted[0].body == (folder / "report.md").read_text(encoding="utf-8")
+
+
+async def test_a_report_that_cannot_be_written_hurts_nothing(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    scene = Scene(Fleet(), ReportSchedule(blocked / "below", every_h=0.001))
+    await scene.go(20)
+    assert scene.watch.windows(("SIM-n0-0",), "temp_c", 1, 0.0)
