@@ -1,0 +1,103 @@
+"""Chinese readings of money, percentages and measures."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from serve_app.core.spoken import numbers_zh
+from serve_app.core.spoken.rule import NUM, SIGN_ZH, TO, Kind, Rule
+from serve_app.core.spoken.units import PERS, UNIT, UNITS
+from serve_app.core.spoken.zh_numbers import amount, number, signed
+
+_CURRENCIES: Final = {
+    "¥": "元", "$": "美元", "£": "英镑", "€": "欧元", "₹": "卢比", "₩": "韩元", "₽": "卢布",
+    "US$": "美元", "HK$": "港元", "NT$": "新台币", "A$": "澳元", "AU$": "澳元", "C$": "加元",
+    "CA$": "加元", "S$": "新加坡元", "NZ$": "新西兰元", "USD": "美元", "CNY": "元", "RMB": "元",
+    "EUR": "欧元", "GBP": "英镑", "JPY": "日元", "HKD": "港元", "CHF": "瑞士法郎", "KRW": "韩元",
+}  # fmt: skip
+_SCALES: Final = {"k": "千", "K": "千", "M": "百万", "million": "百万", "billion": "十亿"}
+_CURRENCY: Final = "|".join(re.escape(name) for name in sorted(_CURRENCIES, key=len, reverse=True))
+_CODE: Final = "|".join(name for name in _CURRENCIES if name.isalpha())
+LETTER_CURRENCIES: Final = tuple(name for name in _CURRENCIES if name[0].isalpha())
+"""Currencies that start with a letter, so that a figure is no trigger for them."""
+
+
+def _yuan(whole: str, cents: str) -> str:
+    """Yuan with two decimals in 元, 角 and 分."""
+    jiao, fen = int(cents[0]), int(cents[1])
+    words = "" if not int(whole) and int(cents) else f"{numbers_zh.counted(whole)}元"
+    if jiao:
+        words += f"{numbers_zh.cardinal(jiao)}角"
+    elif fen and words:
+        words += "零"
+    return words + (f"{numbers_zh.cardinal(fen)}分" if fen else "")
+
+
+def _per(match: re.Match[str]) -> str:
+    if match["own"]:
+        return "每"
+    return f"每{PERS[match['per']][1]}" if match["per"] else ""
+
+
+def _money(match: re.Match[str]) -> str:
+    name = _CURRENCIES[match["cur"]]
+    figures = match["a"].replace(",", "")
+    cents = re.fullmatch(r"(\d*)\.(\d\d)", figures)
+    if name == "元" and cents and not match["b"] and not match["scale"]:
+        return signed(match, _yuan(cents[1] or "0", cents[2]) + _per(match))
+    words = amount(match)
+    if match["scale"]:
+        words += _SCALES.get(match["scale"], match["scale"])
+    return f"{words}{name}{_per(match)}"
+
+
+def _percent(match: re.Match[str]) -> str:
+    part = "百分之" if match["mark"] == "%" else "千分之"
+    words = part + number(match["a"])
+    return signed(match, f"{words}到{part}{number(match['b'])}" if match["b"] else words)
+
+
+def _measure(match: re.Match[str]) -> str | None:
+    name = UNITS[match["unit"].rstrip(".")].zh
+    if not name:
+        return None
+    words = amount(match)
+    if name.endswith("度") and match["sign"] and words.startswith("负"):
+        words = f"零下{words[1:]}"
+    return words + name + _per(match)
+
+
+_PER_NAMES: Final = "|".join(sorted(PERS, key=len, reverse=True))
+_PER: Final = rf"(?:/(?:(?P<per>{_PER_NAMES})(?![\w/])|(?=(?P<own>[㐀-鿿]))))?"
+_AMOUNT: Final = rf"{SIGN_ZH}(?P<a>{NUM})(?:{TO}(?P<b>{NUM}))?"
+_SCALE: Final = (
+    r"(?: ?(?P<scale>万亿|百万|千万|十亿|百亿|千亿|万|亿|[kKM](?![A-Za-z])|(?:m|b)illion))?"
+)
+
+RULES: Final = (
+    Rule(
+        Kind.MONEY,
+        re.compile(
+            rf"(?P<sign>(?<![\w)])[-−–+](?=[^\d])|[~≈] ?)?(?P<cur>{_CURRENCY}) ?(?P<a>{NUM})"
+            rf"(?:{TO}(?P=cur)?(?P<b>{NUM}))?{_SCALE}(?: ?元)?{_PER}"
+        ),
+        _money,
+    ),
+    Rule(
+        Kind.MONEY,
+        re.compile(rf"{_AMOUNT}{_SCALE} ?(?P<cur>[$€£₽¥]|{_CODE})(?![A-Za-z0-9]){_PER}"),
+        _money,
+    ),
+    Rule(
+        Kind.MONEY,
+        re.compile(r"(?P<whole>\d+)\.(?P<cents>\d\d) ?元"),
+        lambda match: _yuan(match["whole"], match["cents"]),
+    ),
+    Rule(
+        Kind.PERCENT,
+        re.compile(rf"{SIGN_ZH}(?P<a>{NUM})%?(?:{TO}(?P<b>{NUM}))? ?(?P<mark>[%‰])"),
+        _percent,
+    ),
+    Rule(Kind.MEASURE, re.compile(rf"(?<![A-Za-z]){_AMOUNT} ?(?P<unit>{UNIT}){_PER}"), _measure),
+)
