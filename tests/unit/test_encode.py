@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 
 import av
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from serve_app.core.audio import Pcm, bytes_from_pcm, samples_of
-from serve_app.encode import AI_MARK, FORMATS, AvEncoder, Recipe, open_encoder
+from serve_app.encode import AI_MARK, FORMATS, Tags, open_encoder
+from serve_app.encode_tags import MAX_TEXT_BYTES, clean
 from serve_app.errors import UnknownFormatError
 
 LOSSLESS = ("wav", "flac", "pcm")
-COMPRESSED = ("mp3", "flac")
+TAGGED = [name for name, audio_format in FORMATS.items() if audio_format.carries_tags]
+DECODED_HZ = {"opus": 48_000}
+"""Opus decodes at its own rate."""
 
 
 def speech(samples: int) -> Pcm:
@@ -47,11 +51,12 @@ def decoded(name: str, data: bytes, *, cut: bool = False) -> np.ndarray:
         return np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2").astype(float)
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.audio[0]
-        assert (stream.rate, stream.channels) == (24_000, 1)
+        rate_hz = DECODED_HZ.get(name, 24_000)
+        assert (stream.rate, stream.channels) == (rate_hz, 1)
         frames = []
         with suppress(av.error.InvalidDataError) if cut else nullcontext():
             frames.extend(frame.to_ndarray()[0] for frame in container.decode(stream))
-    samples = np.concatenate(frames)
+    samples = np.concatenate(frames)[:: rate_hz // 24_000]
     return samples * 32_768.0 if samples.dtype.kind == "f" else samples.astype(float)
 
 
@@ -102,12 +107,13 @@ def best_match(heard: np.ndarray, pcm: Pcm) -> tuple[float, int]:
     return best
 
 
-def test_mp3_sounds_like_the_original_and_is_about_as_long() -> None:
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac"])
+def test_lossy_formats_sound_like_the_original_and_are_about_as_long(name: str) -> None:
     pcm = speech(60_000)
-    heard = decoded("mp3", encoded("mp3", pcm, [4_800] * 12))
+    heard = decoded(name, encoded(name, pcm, [4_800] * 12))
     assert 0 <= len(heard) - len(pcm) <= 3 * 1_152
-    correlation, delay = best_match(heard, pcm)
-    assert correlation > 0.99
+    correlation, delay = best_match(heard, pcm[:12_000])
+    assert correlation > 0.98
     assert delay < samples_of(0.06), "the codec's own delay"
 
 
@@ -119,29 +125,60 @@ def test_a_stream_that_breaks_off_is_readable_up_to_there(name: str, share: floa
     data = b"".join(encoder.encode(pcm[at : at + 2_400]) for at in range(0, len(pcm), 2_400))
     encoder.abort()
     heard = decoded(name, data[: int(share * len(data))], cut=True)
-    assert share * len(pcm) - 6_000 < len(heard) < share * len(pcm) + 6_000
+    # Less a page or frame that was cut; what a byte carries varies.
+    assert share * len(pcm) - 9_000 < len(heard) < share * len(pcm) + 6_000
     if name in LOSSLESS:
         assert np.array_equal(heard, pcm[: len(heard)])
     else:
-        correlation, _ = best_match(heard[4_000:], pcm[3_000 : len(heard) - 6_000])
-        assert correlation > 0.99
+        correlation, _ = best_match(heard[3_000:], pcm[3_000 : len(heard) - 6_000])
+        assert correlation > 0.98
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_bytes_leave_while_samples_come(name: str) -> None:
     encoder = open_encoder(name)
     sizes = [len(encoder.encode(chunk)) for chunk in np.split(speech(48_000), 10)]
-    assert sum(sizes[:2]) > 0, "the first bytes leave within 0.4 s"
-    assert all(sizes[1:]), "each 0.2 s push some out"
+    assert sum(sizes[:2]) > 200, "the first bytes of sound leave within 0.4 s"
+    assert all(sizes[2:]), "each 0.2 s push some out"
     assert encoder.close() is not None
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "pcm"])
+def tags_of(data: bytes) -> dict[str, str]:
+    with av.open(io.BytesIO(data)) as container:
+        return container.metadata | container.streams.audio[0].metadata
+
+
+@pytest.mark.parametrize("name", TAGGED)
 def test_the_file_says_that_a_machine_spoke(name: str) -> None:
     data = encoded(name, speech(9_000), [])
-    with av.open(io.BytesIO(data)) as container:
-        assert container.metadata["comment"] == AI_MARK
+    assert tags_of(data)["comment"] == AI_MARK
     assert AI_MARK.encode() in data[:200], "also where only the beginning is kept"
+
+
+@pytest.mark.parametrize("name", TAGGED)
+@given(title=st.text(max_size=300), speaker=st.text(max_size=300))
+@example(title="\x00\udcff\n", speaker="Ann")
+@example(title="第一章 爱丽丝", speaker='Ünal; "=\\')
+@settings(max_examples=25, deadline=None)
+def test_title_and_speakers_are_kept_as_one_line_each(name: str, title: str, speaker: str) -> None:
+    encoder = open_encoder(name, Tags(title, (speaker, "Bob")))
+    said = tags_of(encoder.encode(speech(9_000)) + encoder.close())
+    assert said["comment"] == AI_MARK
+    assert said.get("title", "") == clean(title)
+    assert said["artist"] == clean(f"{clean(speaker)}, Bob")
+
+
+@given(text=st.text(max_size=400))
+def test_a_tag_is_short_printable_and_settled(text: str) -> None:
+    line = clean(text)
+    assert len(line.encode()) <= MAX_TEXT_BYTES
+    assert line == line.strip()
+    assert line.isprintable()
+    assert clean(line) == line
+
+
+def test_only_raw_samples_have_no_place_for_a_mark() -> None:
+    assert set(FORMATS) - set(TAGGED) == {"pcm"}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -177,26 +214,21 @@ def test_a_stream_without_samples_is_an_empty_file() -> None:
 
 
 def test_an_unknown_format_names_those_there_are() -> None:
-    with pytest.raises(UnknownFormatError, match="mp3, flac, wav, pcm") as caught:
+    with pytest.raises(UnknownFormatError, match="mp3, opus, aac, flac, wav, pcm") as caught:
         open_encoder("midi")
     assert caught.value.param == "response_format"
 
 
 def test_formats_are_keyed_by_their_name() -> None:
-    assert {"wav", "pcm", "mp3", "flac"} <= set(FORMATS)
+    assert list(FORMATS) == ["mp3", "opus", "aac", "flac", "wav", "pcm"], "all six of OpenAI"
     for name, audio_format in FORMATS.items():
         assert audio_format.name == name
         assert audio_format.media_type.startswith("audio/")
 
 
-def test_another_format_is_one_more_recipe() -> None:
-    opus = Recipe("ogg", "libopus", {"page_duration": "200000"}, bit_rate=48_000)
-    data = []
-    for chunk in (4_800, 48_000):
-        encoder = AvEncoder(opus)
-        pcm = speech(48_000)
-        out = b"".join(encoder.encode(pcm[at : at + chunk]) for at in range(0, len(pcm), chunk))
-        data.append(out + encoder.close())
-    assert data[0] == data[1]
-    with av.open(io.BytesIO(data[0])) as container:
-        assert container.streams.audio[0].codec_context.name in {"opus", "libopus"}
+@pytest.mark.parametrize("name", FORMATS)
+def test_worker_threads_encode_side_by_side(name: str) -> None:
+    pcm = speech(48_000)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _n: encoded(name, pcm, [4_800] * 9), range(8)))
+    assert set(made) == {encoded(name, pcm, [])}
