@@ -1,4 +1,4 @@
-"""The command ``vibevoice-serve``: demo, serve, say, gpus."""
+"""The command ``vibevoice-serve``: demo, serve, say, gpus, doctor, check-gpu."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from rich.live import Live
 
 from serve_app import local, screen
+from serve_app.checkup.commands import check_gpu, doctor
 from serve_app.client import Client
 from serve_app.config import load_serve_file, otlp_endpoint
 from serve_app.errors import NotReadyError, ServeError
@@ -26,6 +27,9 @@ app = typer.Typer(
 )
 Url = Annotated[str, typer.Option(help="Base URL of a running service.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
+
+app.command()(doctor)
+app.command()(check_gpu)
 
 
 def main() -> None:

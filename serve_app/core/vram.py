@@ -8,6 +8,7 @@ or that were computed from the model's shape; they were not measured on a card.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,17 @@ HEADROOM_BYTES: Final = 3 << 29
 HEADROOM_SHARE: Final = 0.1
 VOICE_BYTES_PER_S: Final = 47 << 20
 """Peak of encoding a second of a voice in float32; half of it in 16 bits."""
+
+VOICE_S: Final = 30.0
+"""The longest recording of a voice."""
+
+SPEAKERS: Final = 4
+FRAMES_PER_S: Final = 7.5
+FRAMES_PER_TOKEN: Final = 1.9
+"""Frames of audio to a token of English text; a published figure."""
+
+TEMPLATE_TOKENS: Final = 100
+"""Room for what stands in a prompt besides the text and the voices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,49 @@ class ModelShape:
     def voice_bytes(self, voice_s: float) -> int:
         """Peak of encoding a voice."""
         return round(VOICE_BYTES_PER_S * voice_s * self.number_bytes / 4)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """A model as a card's memory sees it.
+
+    Args:
+        name: For people.
+        weights_bytes: Of the weights in the dtype of *shape*.
+        shape: What the rest depends on.
+    """
+
+    name: str
+    weights_bytes: int
+    shape: ModelShape
+
+    def slots_on(self, free_bytes: int, total_bytes: int, columns: int) -> int:
+        """Slots that fit on a card that does not hold the weights yet; 0 if none does."""
+        left = free_bytes - self.weights_bytes
+        return slots_that_fit(self.shape, left, total_bytes, columns, VOICE_S)
+
+    def bytes_for(self, slots: int, total_bytes: int, columns: int) -> int:
+        """Memory that must be free on a card of *total_bytes* for so many slots."""
+        needed = self.weights_bytes + self.shape.voice_bytes(VOICE_S)
+        return needed + slots * self.shape.slot_bytes(columns) + headroom_bytes(total_bytes)
+
+
+PUBLISHED: Final = (
+    ModelSize("VibeVoice 1.5B", 5_410_000_000, ModelShape(28, 2, 128, 2)),
+    ModelSize("VibeVoice 7B", 18_690_000_000, ModelShape(28, 4, 128, 2)),
+)
+"""The models that were published, with 16-bit weights."""
+
+
+def segment_columns(audio_s: float) -> int:
+    """Columns of a slot for a segment of so much audio, four voices of 30 s before it.
+
+    Twice the frames are kept, which is the bound at which a segment is cut off.
+    """
+    frames = math.ceil(FRAMES_PER_S * audio_s)
+    voices = math.ceil(SPEAKERS * VOICE_S * FRAMES_PER_S)
+    text = math.ceil(frames / FRAMES_PER_TOKEN)
+    return TEMPLATE_TOKENS + voices + text + 2 * frames + 30
 
 
 def headroom_bytes(total_bytes: int) -> int:
