@@ -1,0 +1,1 @@
+"""Long jobs: kept in a store, spoken by one runner, resumed after whatever happens."""

@@ -1,0 +1,212 @@
+"""What can be asked of the runner: orders, commands and questions about jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+
+from serve_app.core.job_status import Signal
+from serve_app.engines.base import EngineInfo, Line
+from serve_app.errors import OverloadedError, UnknownVoiceError
+from serve_app.jobs.crew import Crew
+from serve_app.jobs.feed import JobEvent
+from serve_app.jobs.listen import audio
+from serve_app.jobs.live import LiveJob
+from serve_app.jobs.order import JobOrder, check_same, plan_order
+from serve_app.jobs.records import StateRecord
+from serve_app.jobs.runs import Runs
+from serve_app.jobs.shelf import Shelf
+from serve_app.jobs.views import JobView, SegmentView, to_json
+
+
+class JobDesk:
+    """Every method raises NotReadyError while the runner does not own the store.
+
+    Args:
+        crew: What the jobs share.
+        shelf: All jobs.
+        runs: Those at work.
+        engine: What speaks.
+        check: The engine's own check of what it can't speak.
+        owned: Tells the runner's number, or raises.
+        changed: Called when the runner should look at the jobs.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        shelf: Shelf,
+        runs: Runs,
+        *,
+        engine: Callable[[], Awaitable[EngineInfo]],
+        check: Callable[[tuple[Line, ...]], None],
+        owned: Callable[[], int],
+        changed: Callable[[], None],
+    ) -> None:
+        self._crew, self._shelf, self._runs = crew, shelf, runs
+        self._engine, self._check = engine, check
+        self._owned, self._tell = owned, changed
+        self._submitting = asyncio.Lock()
+
+    async def submit(self, order: JobOrder) -> JobView:
+        """Plan a job and keep it; it starts by itself.
+
+        Raises:
+            InvalidInputError: The order can't be served.
+            OverloadedError: There are too many jobs.
+            NotReadyError: No replica answers, or the store can't be written; nothing was kept.
+        """
+        epoch = self._owned()
+        async with self._submitting:
+            job_id = order.new_id()
+            known = self._shelf.record(job_id)
+            if known is not None:
+                check_same(order, known)
+                return await self.get(job_id)
+            if len(self._shelf) >= self._crew.rules.max_jobs:
+                raise OverloadedError(
+                    f"There are {len(self._shelf)} jobs, the limit; delete some that have ended."
+                )
+            record, plan = await asyncio.to_thread(
+                plan_order,
+                order,
+                await self._engine(),
+                job_id=job_id,
+                created=self._crew.rules.wall(),
+                max_characters=self._crew.rules.max_characters,
+                check=self._check,
+            )
+            await self._crew.io(self._crew.store.create, record, plan, order.text)
+            wall = self._crew.rules.wall
+            live = LiveJob(record, plan, StateRecord(), {}, epoch=epoch, wall=wall)
+            self._shelf.add(record, live)
+        self._tell()
+        return self._view(live)
+
+    def list(self) -> tuple[JobView, ...]:
+        """All jobs, newest first."""
+        self._owned()
+        lines = self._shelf.lines()
+        return tuple(shelved if live is None else self._view(live) for live, shelved in lines)
+
+    async def get(self, job_id: str) -> JobView:
+        """One job.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        return self._view(await self._found(job_id))
+
+    async def segments(self, job_id: str) -> tuple[SegmentView, ...]:
+        """Its segments; errors as of :meth:`get`."""
+        live = await self._found(job_id)
+        return live.segments(self._runs.work(job_id))
+
+    async def script(self, job_id: str) -> str:
+        """Its text; errors as of :meth:`get`."""
+        await self._found(job_id)
+        return await self._crew.io(self._crew.store.script, job_id)
+
+    async def pause(self, job_id: str) -> JobView:
+        """Send out nothing more; what is being spoken is finished and kept.
+
+        Raises:
+            NotFoundError: There is none.
+            InvalidInputError: It has ended.
+            NotReadyError: This could not be written down; it holds until this runner ends.
+        """
+        return await self._signal(job_id, Signal.PAUSE)
+
+    async def resume(self, job_id: str) -> JobView:
+        """Go on, at once if it waits; a failed job tries again what failed. Errors as above."""
+        return await self._signal(job_id, Signal.RESUME)
+
+    async def cancel(self, job_id: str) -> JobView:
+        """Stop for good; what was kept stays until the job is forgotten. Errors as above."""
+        return await self._signal(job_id, Signal.CANCEL)
+
+    async def forget(self, job_id: str) -> None:
+        """Remove a job that has ended with all its audio; errors as above."""
+        self._owned()
+        await self._shelf.forget(job_id)
+
+    async def retry(
+        self,
+        job_id: str,
+        number: int,
+        *,
+        text: str | None = None,
+        voices: Mapping[str, str] | None = None,
+    ) -> JobView:
+        """Ask for another take of a segment: a new edition of the job's audio.
+
+        Args:
+            job_id: The job.
+            number: The segment, from 0.
+            text: What to say instead; may have labels of the job's speakers.
+            voices: Other voices by speaker, for this segment.
+        Raises:
+            NotFoundError: There is no such job or segment.
+            InvalidInputError: The change can't be made, or the job is cancelled.
+            NotReadyError: This could not be written down.
+        """
+        live = await self._found(job_id)
+        if voices:
+            known = [voice.id for voice in (await self._engine()).voices]
+            strange = sorted(set(voices.values()) - set(known))
+            if strange:
+                raise UnknownVoiceError(
+                    f"There is no voice {strange[0]!r}; there are {', '.join(known)}.", "voices"
+                )
+        live.retry(number, text, voices or {})
+        self._runs.drop(job_id, number)
+        return await self._changed(live)
+
+    async def events(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent, None]:
+        """Its events, behind the one with the id *after*, and then as they come.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        self._owned()
+        async with self._shelf.held(job_id) as live:
+            told = live.feed.follow(after, lambda: to_json(self._view(live)))
+            async with aclosing(told) as events:
+                async for event in events:
+                    yield event
+
+    async def audio(
+        self, job_id: str, *, edition: int | None = None, follow: bool = True
+    ) -> AsyncGenerator[bytes, None]:
+        """Its signal as far as it is spoken, and then as it comes; see ``listen.audio``."""
+        self._owned()
+        async with self._shelf.held(job_id) as live:
+            heard = audio(live, self._crew, self._damaged, edition=edition, follow=follow)
+            async with aclosing(heard) as blocks:
+                async for block in blocks:
+                    yield block
+
+    async def _damaged(self, live: LiveJob, number: int, edition: int) -> None:
+        name = live.lose(number, edition)
+        if name is not None:
+            await self._crew.io(self._crew.store.drop_take, live.id, name)
+            await self._changed(live)
+
+    async def _signal(self, job_id: str, signal: Signal) -> JobView:
+        live = await self._found(job_id)
+        live.signal(signal)
+        return await self._changed(live)
+
+    async def _changed(self, live: LiveJob) -> JobView:
+        self._runs.wake(live.id)
+        self._tell()
+        await self._crew.save(live)
+        return self._view(live)
+
+    async def _found(self, job_id: str) -> LiveJob:
+        self._owned()
+        return await self._shelf.get(job_id)
+
+    def _view(self, live: LiveJob) -> JobView:
+        return live.view(self._runs.work(live.id))

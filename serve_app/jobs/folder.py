@@ -1,0 +1,187 @@
+"""A tree of files on any fsspec path (local, memory, S3, GCS, ...): whole files or none.
+
+Every call goes to the store and blocks; time-outs are those of the backend, set by its options.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from serve_app.errors import ConfigError, NotReadyError
+
+_TEMPORARY: Final = ".tmp"
+_WHY: Final = {
+    errno.ENOSPC: "it is full: make room, or take another store",
+    errno.EDQUOT: "its quota is used up: make room, or take another store",
+    errno.EROFS: "it is read-only: mount it for writing",
+    errno.EACCES: "it refuses access: check its permissions",
+    errno.EPERM: "it refuses access: check its permissions",
+}
+
+
+class Folder:
+    """Files by their paths below a root; safe for many threads.
+
+    Args:
+        url: Path or URL of the root; made at the first write.
+        options: Passed to the fsspec backend (endpoint, time-outs, keys).
+
+    Raises:
+        ConfigError: fsspec knows no such protocol, or its backend isn't installed.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
+        try:
+            self._fs, root = fsspec.core.url_to_fs(url, **(options or {}))
+        except (ValueError, ImportError) as error:
+            raise ConfigError(f"the job store can't be opened: {error}") from error
+        self._root = root.rstrip("/")
+        self._is_local = isinstance(self._fs, LocalFileSystem)
+
+    def files(self, path: str) -> dict[str, int]:
+        """Size in bytes of each file directly in a folder, by name; empty if it is not there.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        return {name: size for name, size in self._listed(path, "file") if not _is_temporary(name)}
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders in a folder, sorted; empty if it is not there.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        return sorted(name for name, _ in self._listed(path, "directory"))
+
+    def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+        """Bytes of a file.
+
+        Raises:
+            FileNotFoundError: It is not there.
+            NotReadyError: The store can't be reached.
+        """
+        with _reached():
+            data: bytes = self._fs.cat_file(self._at(path), start=start, end=end)
+            return data
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put a file in place, whole or not at all, and on a disk before it appears.
+
+        Raises:
+            NotReadyError: The store can't be reached or is full.
+        """
+        target = self._at(path)
+        folder, _, name = target.rpartition("/")
+        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}{_TEMPORARY}"
+        try:
+            with _reached():
+                self._fs.makedirs(folder, exist_ok=True)
+                self._put(temporary, data)
+                self._fs.mv(temporary, target)
+        except BaseException as error:
+            with suppress(OSError):
+                self._fs.rm_file(temporary)
+            if isinstance(error, FileNotFoundError):
+                raise NotReadyError("a folder of the job store vanished while written to") from None
+            raise
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Put a file in place unless there is one; returns whether it did.
+
+        Of several callers one wins, where the backend can tell: on a disk, and on object stores
+        with conditional writes.
+
+        Raises:
+            NotReadyError: The store can't be reached or is full.
+        """
+        target = self._at(path)
+        with _reached():
+            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            try:
+                if self._is_local:
+                    with self._fs.open(target, "xb") as file:
+                        file.write(data)
+                else:
+                    self._fs.pipe_file(target, data, mode="create")
+            except FileExistsError:
+                return False
+        return True
+
+    def remove(self, path: str) -> None:
+        """Take a file away; one that is gone already is no error.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        with _reached(), suppress(FileNotFoundError):
+            self._fs.rm_file(self._at(path))
+
+    def remove_tree(self, path: str) -> None:
+        """Take a folder away with all that is in it; one that is gone already is no error.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        with _reached(), suppress(FileNotFoundError):
+            self._fs.rm(self._at(path), recursive=True)
+
+    def sweep(self, path: str) -> None:
+        """Remove what writers that died have left in a folder; nobody may be writing there.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        for name, _ in self._listed(path, "file"):
+            if _is_temporary(name):
+                self.remove(f"{path}/{name}")
+
+    def _listed(self, path: str, kind: str) -> list[tuple[str, int]]:
+        at = self._at(path)
+        with _reached():
+            self._fs.invalidate_cache(at)
+            try:
+                infos = self._fs.ls(at, detail=True)
+            except FileNotFoundError:
+                return []
+        return [
+            (info["name"].rstrip("/").rpartition("/")[2], int(info.get("size") or 0))
+            for info in infos
+            if info["type"] == kind
+        ]
+
+    def _put(self, path: str, data: bytes) -> None:
+        if not self._is_local:
+            self._fs.pipe_file(path, data)
+            return
+        with self._fs.open(path, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".") and name.endswith(_TEMPORARY)
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Tell a store that fails from a file that is missing; paths stay out of the message."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError as error:
+        why = _WHY.get(error.errno or 0) or error.strerror or type(error).__name__
+        raise NotReadyError(f"the job store failed: {why}") from error

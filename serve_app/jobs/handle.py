@@ -1,0 +1,142 @@
+"""The ingress' side of the jobs: a Serve handle turned into plain calls and our errors.
+
+It has the methods of :class:`serve_app.jobs.desk.JobDesk`, and raises the same errors; besides
+NotReadyError while the runner is being replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final, cast
+
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.errors import NotReadyError, ServeError
+from serve_app.jobs.feed import JobEvent
+from serve_app.jobs.order import JobOrder
+from serve_app.jobs.views import JobView, SegmentView
+
+_ANSWER_S: Final = 30.0
+_PLAN_S: Final = 120.0
+
+
+class JobsHandle:
+    """Asks the runner through Ray Serve.
+
+    Args:
+        handle: Handle of the ``Jobs`` deployment.
+    """
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle, self._streaming = handle, handle.options(stream=True)
+
+    async def submit(self, order: JobOrder) -> JobView:
+        """Plan a job and keep it."""
+        return cast("JobView", await _answer(self._handle.submit.remote(order), _PLAN_S))
+
+    async def list(self) -> tuple[JobView, ...]:
+        """All jobs, newest first."""
+        return cast("tuple[JobView, ...]", await _answer(self._handle.list.remote()))
+
+    async def get(self, job_id: str) -> JobView:
+        """One job."""
+        return cast("JobView", await _answer(self._handle.get.remote(job_id)))
+
+    async def segments(self, job_id: str) -> tuple[SegmentView, ...]:
+        """Its segments."""
+        answer = await _answer(self._handle.segments.remote(job_id))
+        return cast("tuple[SegmentView, ...]", answer)
+
+    async def script(self, job_id: str) -> str:
+        """Its text."""
+        return cast("str", await _answer(self._handle.script.remote(job_id)))
+
+    async def pause(self, job_id: str) -> JobView:
+        """Send out nothing more."""
+        return cast("JobView", await _answer(self._handle.pause.remote(job_id)))
+
+    async def resume(self, job_id: str) -> JobView:
+        """Go on."""
+        return cast("JobView", await _answer(self._handle.resume.remote(job_id)))
+
+    async def cancel(self, job_id: str) -> JobView:
+        """Stop for good."""
+        return cast("JobView", await _answer(self._handle.cancel.remote(job_id)))
+
+    async def forget(self, job_id: str) -> None:
+        """Remove a job that has ended."""
+        await _answer(self._handle.forget.remote(job_id))
+
+    async def retry(
+        self,
+        job_id: str,
+        number: int,
+        *,
+        text: str | None = None,
+        voices: Mapping[str, str] | None = None,
+    ) -> JobView:
+        """Ask for another take of a segment."""
+        asked = self._handle.retry.remote(job_id, number, text, dict(voices or {}))
+        return cast("JobView", await _answer(asked))
+
+    async def report(self, ingress: str, demand: int) -> None:
+        """Tell how many places this ingress has or wants now."""
+        await _answer(self._handle.report.remote(ingress, demand))
+
+    async def counts(self) -> dict[str, int]:
+        """Counters of the runner."""
+        return cast("dict[str, int]", await _answer(self._handle.counts.remote()))
+
+    async def events(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent, None]:
+        """Its events, as they come."""
+        response = self._streaming.events.remote(job_id, after)
+        async for event in _items(response):
+            yield event
+
+    async def audio(
+        self, job_id: str, *, edition: int | None = None, follow: bool = True
+    ) -> AsyncGenerator[bytes, None]:
+        """Its signal, as PCM."""
+        response = self._streaming.audio.remote(job_id, edition, follow)
+        async for block in _items(response):
+            yield block
+
+
+async def _answer(response: Any, limit_s: float = _ANSWER_S) -> Any:
+    try:
+        async with asyncio.timeout(limit_s):
+            return await response
+    except (TimeoutError, RayError, RayServeException) as error:
+        raise _own(error) from error
+    finally:
+        response.cancel()
+
+
+async def _items(response: Any) -> AsyncGenerator[Any, None]:
+    # Between two items of a job lies as long as a segment takes, or a pause of days: the stream
+    # ends with the runner, which Ray notices, and with the client, which closes it.
+    try:
+        async for item in response:
+            yield item
+    except (RayError, RayServeException) as error:
+        raise _own(error) from error
+    finally:
+        response.cancel()
+
+
+def _own(error: Exception) -> ServeError:
+    """The error that the runner raised, without Ray's wrapping."""
+    cause = getattr(error, "cause", None)
+    if isinstance(error, RayTaskError) and isinstance(cause, ServeError):
+        return cause
+    if isinstance(error, RayTaskError) and not isinstance(error, ServeError):
+        return ServeError(f"the job runner failed with {type(cause or error).__name__}: {cause}")
+    if isinstance(error, ServeError):
+        return type(error)(*error.args)
+    return NotReadyError(
+        f"The job runner does not answer ({type(error).__name__}); it is starting, or being "
+        "replaced. Jobs go on by themselves; ask again in a moment."
+    )

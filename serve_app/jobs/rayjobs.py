@@ -1,0 +1,123 @@
+"""What the runner of the jobs is made of inside its Ray process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any, Final
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.config import Settings
+from serve_app.core.audio import BYTES_PER_S
+from serve_app.engines.registry import checker
+from serve_app.jobs.cache import SegmentCache
+from serve_app.jobs.folder import Folder
+from serve_app.jobs.runner import JobRunner
+from serve_app.jobs.runs import stopped
+from serve_app.jobs.settings import JobSettings
+from serve_app.replicas import ReplicaHandle
+
+logger = logging.getLogger(__name__)
+
+_COUNT_S: Final = 5.0
+_READY_S: Final = 3.0
+_BLOCK_BYTES: Final = 5 * BYTES_PER_S
+"""Of one item of a stream over a handle."""
+
+
+class RunningJobs:
+    """A runner over the replicas of a Serve application.
+
+    Args:
+        synth: Handle of the replicas that speak.
+        settings: The application's settings.
+        jobs: Those of the jobs.
+        replicas: How many replicas there should be.
+
+    Attributes:
+        runner: What owns the jobs.
+    """
+
+    def __init__(
+        self, synth: DeploymentHandle[Any], settings: Settings, jobs: JobSettings, replicas: int
+    ) -> None:
+        handle = ReplicaHandle(synth)
+        folder = Folder(jobs.store, jobs.store_options)
+        self._lookups = {True: 0, False: 0}
+        cache_bytes = int(jobs.cache_gib * 2**30)
+        self._cache = SegmentCache(folder, cache_bytes, self._looked_up) if cache_bytes else None
+        self._synth, self._slots = synth.deployment_name, settings.engine.slots
+        self._counting: asyncio.Task[None] | None = None
+        self.runner = JobRunner(
+            folder,
+            speak=handle.speak,
+            engine=handle.engine,
+            slots=replicas * settings.engine.slots,
+            rules=jobs.rules(settings.speech),
+            share=jobs.share(),
+            cache=self._cache,
+            check=checker(settings.engine.kind),
+            lease_ttl_s=jobs.lease_ttl_s,
+        )
+
+    async def start(self) -> None:
+        """Begin to own the store and to follow how many replicas there are.
+
+        Returns once it owns it, or after a few seconds: while an old runner is being replaced,
+        the new one has to be up before the old one is told to go.
+        """
+        await self.runner.start()
+        self._counting = asyncio.create_task(self._count())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_READY_S):
+                await self.runner.ready()
+
+    async def close(self) -> None:
+        """Stop all work."""
+        await stopped(self._counting)
+        await self.runner.close()
+
+    def counts(self) -> dict[str, int]:
+        """Counters since this runner started."""
+        return {
+            "cache_hits": self._lookups[True],
+            "cache_misses": self._lookups[False],
+            "cache_bytes": 0 if self._cache is None else self._cache.size_bytes,
+            "takes": self.runner.flights.landed,
+            "twins": self.runner.flights.twins,
+        }
+
+    async def audio(
+        self, job_id: str, edition: int | None, *, follow: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """A job's signal in blocks that a handle carries well."""
+        heard = self.runner.jobs.audio(job_id, edition=edition, follow=follow)
+        async with aclosing(heard) as blocks:
+            async for block in blocks:
+                for start in range(0, len(block), _BLOCK_BYTES):
+                    yield block[start : start + _BLOCK_BYTES]
+
+    def _looked_up(self, hit: bool) -> None:
+        self._lookups[hit] += 1
+
+    async def _count(self) -> None:
+        """Jobs may use the replicas that run, not those that should."""
+        while True:
+            await asyncio.sleep(_COUNT_S)
+            try:
+                running = await asyncio.to_thread(_running_replicas, self._synth)
+            except Exception:
+                logger.warning("the replicas can't be counted", exc_info=True)
+                continue
+            if running:
+                self.runner.set_slots(running * self._slots)
+
+
+def _running_replicas(deployment: str) -> int:
+    application = serve.get_replica_context().app_name
+    status = serve.status().applications[application].deployments[deployment]
+    return int(status.replica_states.get("RUNNING", 0))

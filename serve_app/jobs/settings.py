@@ -1,0 +1,58 @@
+"""Settings of the jobs, as they stand under ``jobs`` in the application's arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from serve_app.config import SpeechSettings, StrictModel
+from serve_app.core.job_share import ShareRules
+from serve_app.jobs.crew import JobRules
+from serve_app.speech import rules_of
+
+_GIB = 2**30
+_DAY_S = 86_400.0
+
+
+class JobSettings(StrictModel):
+    """Where jobs are kept, and their share of the cards."""
+
+    store: str = Field(default_factory=lambda: str(Path.home() / ".vibevoice-serve"))
+    """Path or fsspec URL (``s3://...``, ``gs://...``); every node must reach the same one."""
+    store_options: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the fsspec backend: endpoint, time-outs, keys."""
+    cache_gib: float = Field(default=2.0, ge=0)
+    """Segments kept for other jobs; 0 for none."""
+    reserve_share: float = Field(default=0.05, ge=0, lt=1)
+    """Part of the slots that jobs leave free for requests, at least one of two; 0 for none."""
+    least_share: float = Field(default=0.25, ge=0, le=1)
+    """Part of the slots that jobs may use however many requests there are."""
+    running: int = Field(default=4, ge=1, le=64)
+    """Jobs at once; they share by turns, others wait in line."""
+    max_jobs: int = Field(default=1_000, ge=1)
+    """Jobs in the store."""
+    max_characters: int = Field(default=2_000_000, ge=1)
+    """Of one script."""
+    max_age_days: float = Field(default=30.0, gt=0)
+    """Jobs that ended longer ago are forgotten."""
+    max_gib: float = Field(default=200.0, gt=0)
+    """Of all jobs; those that ended first are forgotten until the rest fits."""
+    lease_ttl_s: float = Field(default=10.0, ge=1)
+    """How long a runner on another machine may be silent before it is replaced."""
+
+    def rules(self, speech: SpeechSettings) -> JobRules:
+        """The runner's bounds; how a segment is tried is told by the settings of speech."""
+        return JobRules(
+            speaking=rules_of(speech),
+            running_jobs=self.running,
+            max_jobs=self.max_jobs,
+            max_characters=self.max_characters,
+            max_age_s=self.max_age_days * _DAY_S,
+            max_bytes=int(self.max_gib * _GIB),
+        )
+
+    def share(self) -> ShareRules:
+        """How the slots are shared."""
+        return ShareRules(reserve_share=self.reserve_share, least_share=self.least_share)

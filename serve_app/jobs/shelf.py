@@ -1,0 +1,206 @@
+"""All jobs of a store: a line about each, the whole of those that are in use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+from serve_app.core.job_status import Status
+from serve_app.errors import InvalidInputError, NotFoundError, NotReadyError, ServeError
+from serve_app.jobs.crew import Crew
+from serve_app.jobs.live import LiveJob, load
+from serve_app.jobs.records import JobRecord, StateRecord
+from serve_app.jobs.views import JobView
+
+logger = logging.getLogger(__name__)
+
+
+class Shelf:
+    """The jobs of a runner; touched by one event loop only.
+
+    Args:
+        crew: Store, threads and bounds.
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._known: dict[str, tuple[JobRecord, StateRecord]] = {}
+        self._damaged: dict[str, ServeError] = {}
+        self._lives: OrderedDict[str, LiveJob] = OrderedDict()
+        self._bytes: dict[str, int] = {}
+        self._loading = asyncio.Lock()
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def loaded(self) -> tuple[LiveJob, ...]:
+        """Jobs in memory, oldest first."""
+        return tuple(sorted(self._lives.values(), key=lambda live: live.record.created))
+
+    async def adopt(self, epoch: int) -> None:
+        """Take over what the store has; jobs that had not ended are loaded.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        self._epoch = epoch
+        store, io = self._crew.store, self._crew.io
+        ids = await io(store.ids)
+        await io(store.sweep, ids)
+        for job_id in ids:
+            try:
+                record = await io(store.job, job_id)
+                self._known[job_id] = (record, await io(store.state, job_id))
+                if not self._known[job_id][1].status.ended:
+                    await self.get(job_id)
+            except NotFoundError:  # half removed or half made: it does not exist
+                await io(store.forget, job_id)
+                self._known.pop(job_id, None)
+            except NotReadyError:
+                raise
+            except ServeError as error:
+                logger.error("job %s is damaged: %s", job_id, error)  # noqa: TRY400
+                self._known.pop(job_id, None)
+                self._damaged[job_id] = error
+
+    def add(self, record: JobRecord, live: LiveJob) -> None:
+        """A job was made."""
+        self._known[record.id] = (record, StateRecord())
+        self._lives[record.id] = live
+
+    def record(self, job_id: str) -> JobRecord | None:
+        """What was ordered under an id, if it exists."""
+        known = self._known.get(job_id)
+        return None if known is None else known[0]
+
+    async def get(self, job_id: str) -> LiveJob:
+        """A job in full.
+
+        Raises:
+            NotFoundError: There is none.
+            ServeError: Its files are damaged.
+            NotReadyError: The store can't be reached.
+        """
+        async with self._loading:
+            if job_id in self._damaged:
+                raise self._damaged[job_id]
+            if job_id not in self._known:
+                raise NotFoundError(f"There is no job {job_id[:40]!r}.")
+            if job_id not in self._lives:
+                crew, wall = self._crew, self._crew.rules.wall
+                self._lives[job_id] = await crew.io(load, crew.store, job_id, self._epoch, wall)
+            self._bytes.pop(job_id, None)
+            self._lives.move_to_end(job_id)
+            return self._lives[job_id]
+
+    @asynccontextmanager
+    async def held(self, job_id: str) -> AsyncIterator[LiveJob]:
+        """A job in full, which stays in memory as long as this is open; errors as :meth:`get`."""
+        live = await self.get(job_id)
+        live.readers += 1
+        try:
+            yield live
+        finally:
+            live.readers -= 1
+
+    def lines(self) -> Iterator[tuple[LiveJob | None, JobView]]:
+        """Every job, newest first: the live one if it is in memory, and what was written down."""
+        known = sorted(self._known.items(), key=lambda item: item[1][0].created, reverse=True)
+        for job_id, (record, state) in known:
+            yield self._lives.get(job_id), _shelved(record, state)
+
+    async def forget(self, job_id: str) -> None:
+        """Remove a job that has ended, or is damaged, with all its files.
+
+        Raises:
+            NotFoundError: There is none.
+            InvalidInputError: It has not ended.
+            NotReadyError: The store can't be reached.
+        """
+        if job_id not in self._damaged:
+            live = await self.get(job_id)
+            if not live.job.status.ended:
+                raise InvalidInputError(
+                    f"Job {job_id} is {live.job.status}; cancel it before it can be forgotten."
+                )
+            live.feed.close()
+        await self._crew.io(self._crew.store.forget, job_id)
+        for place in (self._known, self._damaged, self._lives, self._bytes):
+            place.pop(job_id, None)
+
+    async def retain(self) -> None:
+        """Forget what is too old, and the oldest until the rest fits; only jobs that have ended.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        rules = self._crew.rules
+        ended = sorted((at, job_id) for job_id, at in self._ended() if at is not None)
+        for at, job_id in ended:
+            if rules.wall() - at > rules.max_age_s:
+                await self.forget(job_id)
+        left = [job_id for _, job_id in ended if job_id in self._known]
+        total_bytes = 0
+        for job_id in list(self._known):
+            if job_id not in self._bytes or job_id not in left:
+                self._bytes[job_id] = await self._crew.io(self._crew.store.size_bytes, job_id)
+            total_bytes += self._bytes[job_id]
+        for job_id in left:
+            if total_bytes <= rules.max_bytes:
+                return
+            total_bytes -= self._bytes[job_id]
+            await self.forget(job_id)
+
+    def make_room(self) -> None:
+        """Let go of jobs that have ended and that nobody uses, but for the last few."""
+        idle = [
+            job_id
+            for job_id, live in self._lives.items()
+            if live.job.status.ended and not live.readers and not live.dirty
+        ]
+        for job_id in idle[: -self._crew.rules.loaded_jobs or None]:
+            live = self._lives.pop(job_id)
+            self._known[job_id] = (live.record, live.state())
+
+    def _ended(self) -> Iterator[tuple[str, float | None]]:
+        for job_id, (_, state) in self._known.items():
+            live = self._lives.get(job_id)
+            if live is None:
+                yield job_id, state.ended
+            elif live.job.status.ended and not live.readers:
+                yield job_id, live.ended
+
+
+def _shelved(record: JobRecord, state: StateRecord) -> JobView:
+    """A job as its files tell without its takes."""
+    ended = state.status in {Status.COMPLETE, Status.FAILED, Status.CANCELLED, Status.PAUSED}
+    return JobView(
+        id=record.id,
+        title=record.title,
+        audio_format=record.audio_format,
+        metadata=record.metadata,
+        voices=record.voices,
+        created=record.created,
+        ended=state.ended,
+        status=state.status if ended else Status.QUEUED,
+        reason=state.reason,
+        edition=state.edition,
+        segments=record.segments,
+        done=state.done,
+        failed=len(state.failures),
+        est_s=record.est_s,
+        audio_s=state.audio_s,
+        doubtful=state.doubtful,
+        retried=0,
+        cached=0,
+        eta=None,
+        replicas=(),
+        cards={},
+        warnings=state.warnings,
+        simulated=record.simulated,
+    )

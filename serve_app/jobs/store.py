@@ -1,0 +1,263 @@
+"""Jobs on disk or in a bucket; each step is one file that appears whole.
+
+::
+
+    owner/NUMBER.json                   the lease (see ``lease``)
+    jobs/ID/job.json                    what was ordered; written last, it makes the job exist
+    jobs/ID/plan.json, script.txt       its segments with keys and seeds; its text
+    jobs/ID/state.EPOCH.json            what the takes don't tell; the highest epoch counts
+    jobs/ID/takes/N.EDITION.EPOCH.BYTES.take   one spoken segment; the highest epoch counts
+    jobs/ID/output/NAME                 finished files
+    cache/                              segments by content key (see ``cache``)
+
+There is no journal and no index: what a job is can be told from these files alone. A take that is
+shorter than its name says, or whose checksum is wrong, counts as not spoken. ``EPOCH`` is the
+lease's number, so that what a replaced runner still writes never wins. Names of one job's files
+are never those of another file with other content, but for ``state``.
+
+Every method asks the store and blocks: call it from a thread, never from an event loop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from serve_app.core.job_take import TakeInfo
+from serve_app.errors import NotFoundError, ServeError
+from serve_app.jobs.folder import Folder
+from serve_app.jobs.records import JobRecord, PlanRecord, Record, StateRecord
+from serve_app.jobs.take_file import (
+    DamagedTakeError,
+    Header,
+    StoredTake,
+    read_header,
+    read_take,
+    write_take,
+)
+
+JOB_ID: Final = re.compile(r"job_[0-9a-f]{24}")
+_TAKE: Final = re.compile(r"(\d{6})\.(\d{4})\.(\d{8})\.(\d{1,12})\.take")
+_STATE: Final = re.compile(r"state\.(\d{8})\.json")
+_HEAD_BYTES: Final = 16 * 1024
+_R = TypeVar("_R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TakeName:
+    """The name of a take's file.
+
+    Args:
+        number, edition: Segment, and the edition that asked for the take.
+        epoch: Of the runner that wrote it.
+        size_bytes: Of the file.
+    """
+
+    number: int
+    edition: int
+    epoch: int
+    size_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.number:06d}.{self.edition:04d}.{self.epoch:08d}.{self.size_bytes}.take"
+
+
+class JobStore:
+    """The jobs of one folder; safe for many threads.
+
+    Args:
+        folder: The store.
+        epoch: Tells the number under which to write, or raises if this process may not write.
+    """
+
+    def __init__(self, folder: Folder, epoch: Callable[[], int]) -> None:
+        self._folder, self._epoch = folder, epoch
+
+    def ids(self) -> list[str]:
+        """Every job that exists.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        return [name for name in self._folder.folders("jobs") if JOB_ID.fullmatch(name)]
+
+    def create(self, job: JobRecord, plan: PlanRecord, script: str) -> None:
+        """Add a job.
+
+        Raises:
+            NotReadyError: The store can't be reached or is full; the job does not exist.
+        """
+        self._epoch()
+        self._folder.write(f"{_at(job.id)}/script.txt", script.encode())
+        self._folder.write(f"{_at(job.id)}/plan.json", plan.model_dump_json().encode())
+        self._epoch()
+        self._folder.write(f"{_at(job.id)}/job.json", job.model_dump_json().encode())
+
+    def job(self, job_id: str) -> JobRecord:
+        """What was ordered.
+
+        Raises:
+            NotFoundError: There is no such job.
+            ServeError: Its record is damaged.
+            NotReadyError: The store can't be reached.
+        """
+        return self._record(job_id, "job.json", JobRecord)
+
+    def plan(self, job_id: str) -> PlanRecord:
+        """Its segments; errors as of :meth:`job`."""
+        return self._record(job_id, "plan.json", PlanRecord)
+
+    def script(self, job_id: str) -> str:
+        """Its text; errors as of :meth:`job`."""
+        return self._read(job_id, "script.txt").decode()
+
+    def state(self, job_id: str) -> StateRecord:
+        """What is written down besides the takes; errors as of :meth:`job`."""
+        epochs = self._states(job_id)
+        return self._record(job_id, _state(epochs[-1]), StateRecord) if epochs else StateRecord()
+
+    def save_state(self, job_id: str, state: StateRecord) -> None:
+        """Write down what the takes don't tell.
+
+        Raises:
+            NotReadyError: The store can't be reached or is full.
+            LeaseLostError: Another runner owns it.
+        """
+        epoch = self._epoch()
+        self._folder.write(f"{_at(job_id)}/{_state(epoch)}", state.model_dump_json().encode())
+        for older in self._states(job_id):
+            if older < epoch:
+                self._folder.remove(f"{_at(job_id)}/{_state(older)}")
+
+    def takes(self, job_id: str) -> list[TakeName]:
+        """Takes whose files have the length they should have; of equal ones the newest first.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        names = []
+        for name, size_bytes in self._folder.files(f"{_at(job_id)}/takes").items():
+            match = _TAKE.fullmatch(name)
+            if match is not None and int(match[4]) == size_bytes:
+                names.append(TakeName(*map(int, match.groups())))
+        return sorted(names, key=lambda take: (take.number, take.edition, -take.epoch))
+
+    def keep(self, job_id: str, number: int, edition: int, header: Header, flac: bytes) -> TakeName:
+        """Keep a spoken segment; once this returns it is never spoken again.
+
+        Raises:
+            NotReadyError: The store can't be reached or is full; nothing was kept.
+            LeaseLostError: Another runner owns it.
+        """
+        data = write_take(header, flac)
+        name = TakeName(number, edition, self._epoch(), len(data))
+        self._folder.write(f"{_at(job_id)}/takes/{name}", data)
+        return name
+
+    def take_info(self, job_id: str, name: TakeName) -> TakeInfo:
+        """What is known of a take, without its audio.
+
+        Raises:
+            DamagedTakeError: Its header can't be read, or it is gone.
+            NotReadyError: The store can't be reached.
+        """
+        needed = _HEAD_BYTES
+        while True:
+            found = read_header(self._take_bytes(job_id, name, needed))
+            if isinstance(found, Header):
+                return found.info
+            if found <= needed or found > name.size_bytes:
+                raise DamagedTakeError("its header is cut off")
+            needed = found
+
+    def take(self, job_id: str, name: TakeName, key: str) -> StoredTake:
+        """A take with its audio, checked.
+
+        Raises:
+            DamagedTakeError: It is not what was written, or it is gone.
+            NotReadyError: The store can't be reached.
+        """
+        return read_take(self._take_bytes(job_id, name, None), key)
+
+    def drop_take(self, job_id: str, name: TakeName) -> None:
+        """Take a damaged take away.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+            LeaseLostError: Another runner owns it.
+        """
+        self._epoch()
+        self._folder.remove(f"{_at(job_id)}/takes/{name}")
+
+    def forget(self, job_id: str) -> None:
+        """Remove a job; it no longer exists once its record is gone, whatever happens then.
+
+        Raises:
+            NotReadyError: The store can't be reached; removing it again goes on.
+            LeaseLostError: Another runner owns it.
+        """
+        self._epoch()
+        self._folder.remove(f"{_at(job_id)}/job.json")
+        self._folder.remove_tree(_at(job_id))
+
+    def size_bytes(self, job_id: str) -> int:
+        """What the files of a job take.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        places = (_at(job_id), f"{_at(job_id)}/takes", f"{_at(job_id)}/output")
+        return sum(sum(self._folder.files(place).values()) for place in places)
+
+    def sweep(self, job_ids: Iterable[str]) -> None:
+        """Remove what a runner that died has left half written; only the owner may.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        for job_id in job_ids:
+            self._folder.sweep(_at(job_id))
+            self._folder.sweep(f"{_at(job_id)}/takes")
+
+    def _states(self, job_id: str) -> list[int]:
+        matches = map(_STATE.fullmatch, self._folder.files(_at(job_id)))
+        return sorted(int(match[1]) for match in matches if match is not None)
+
+    def _take_bytes(self, job_id: str, name: TakeName, end: int | None) -> bytes:
+        try:
+            return self._folder.read(f"{_at(job_id)}/takes/{name}", 0, end)
+        except FileNotFoundError:
+            raise DamagedTakeError("its file is gone") from None
+
+    def _read(self, job_id: str, name: str) -> bytes:
+        if not JOB_ID.fullmatch(job_id):
+            raise _unknown(job_id)
+        try:
+            return self._folder.read(f"{_at(job_id)}/{name}")
+        except FileNotFoundError:
+            raise _unknown(job_id) from None
+
+    def _record(self, job_id: str, name: str, kind: type[_R]) -> _R:
+        try:
+            return kind.model_validate_json(self._read(job_id, name))
+        except ValidationError as error:
+            raise ServeError(
+                f"{name} of job {job_id} is damaged ({error.error_count()} errors); restore it "
+                "from a copy of the store, or delete the job and submit it again"
+            ) from error
+
+
+def _at(job_id: str) -> str:
+    return f"jobs/{job_id}"
+
+
+def _state(epoch: int) -> str:
+    return f"state.{epoch:08d}.json"
+
+
+def _unknown(job_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no job {job_id[:40]!r}.")

@@ -1,0 +1,78 @@
+"""The runner as a deployment: the same calls and errors over a handle as in one process."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from ray import serve
+
+from serve_app.config import SpeechSettings
+from serve_app.core.job_status import Status
+from serve_app.engines.base import SpeakTask
+from serve_app.errors import InvalidInputError, NotFoundError
+from serve_app.jobs.deployment import Jobs
+from serve_app.jobs.handle import JobsHandle
+from serve_app.jobs.order import JobOrder
+from serve_app.jobs.settings import JobSettings
+from serve_app.pieces import TakeItem
+from serve_app.replica import ReplicaInfo
+from tests.unit.job_scene import FAST, TEXT, Cards
+
+ARGS = {"engine": {"kind": "simulated"}, "cards": "none", "replicas": 2}
+
+
+@serve.deployment(name="Synth")
+class Synth:
+    """Simulated cards in place of the replicas."""
+
+    def __init__(self) -> None:
+        self._cards = Cards([FAST] * 2)
+
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+        async for item in self._cards.speak(task):
+            yield item
+
+    async def describe(self) -> ReplicaInfo:
+        return self._cards.describe()
+
+
+async def test_jobs_over_a_handle(tmp_path: Path) -> None:
+    jobs = {"store": str(tmp_path), "cache_gib": 0.1}
+    application = Jobs.bind(Synth.bind(), ARGS, jobs, 2)
+    bound = serve.run(application, name=uuid.uuid4().hex, _local_testing_mode=True)
+    handle = JobsHandle(bound)
+    view = await handle.submit(JobOrder(TEXT))
+    kinds = set()
+    async for event in handle.events(view.id):
+        kinds.add(event.kind)
+        if (await handle.get(view.id)).status is Status.COMPLETE:
+            break
+    assert "snapshot" in kinds
+    blocks = [block async for block in handle.audio(view.id)]
+    segments = await handle.segments(view.id)
+    assert len(blocks) > 5
+    assert sum(map(len, blocks)) / 48_000 == pytest.approx(segments[-1].end_s)
+    assert await handle.script(view.id) == TEXT
+    with pytest.raises(InvalidInputError, match="takes no 'pause'"):
+        await handle.pause(view.id)
+    with pytest.raises(NotFoundError):
+        await handle.get("job_nobody")
+    assert (await handle.counts())["takes"] == view.segments
+    await handle.report("here", 1)
+    assert (await handle.retry(view.id, 0)).edition == 1
+    assert [job.id for job in await handle.list()] == [view.id]
+    await bound.options(method_name="__del__").remote()  # as Serve does at a shutdown
+    (owner,) = (tmp_path / "owner").iterdir()
+    assert json.loads(owner.read_text())["released"]
+
+
+def test_settings_are_strict_and_make_the_bounds() -> None:
+    settings = JobSettings(store="memory://x", max_age_days=2, max_gib=1)
+    rules = settings.rules(SpeechSettings(takes=2))
+    assert (rules.max_age_s, rules.max_bytes, rules.speaking.takes) == (172_800, 2**30, 2)
+    with pytest.raises(ValueError, match="extra"):
+        JobSettings.model_validate({"stor": "x"})

@@ -1,0 +1,411 @@
+"""The store: whole files or none, one owner, damage noticed, and jobs rebuilt from files alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serve_app.core.audio import Pcm
+from serve_app.core.job_status import Status
+from serve_app.core.job_take import PartInfo, TakeInfo, spans
+from serve_app.core.plan import PlannedSegment
+from serve_app.core.segment import Boundary, Utterance, make_segment
+from serve_app.core.stitch import Stitcher, StitchRules
+from serve_app.engines.base import Chunk
+from serve_app.errors import ConfigError, NotReadyError
+from serve_app.jobs.cache import SegmentCache
+from serve_app.jobs.folder import Folder
+from serve_app.jobs.lease import Lease, LeaseLostError
+from serve_app.jobs.recorder import Recorder
+from serve_app.jobs.store import JobStore
+from serve_app.jobs.take_file import (
+    DamagedTakeError,
+    Header,
+    PcmPacker,
+    joined,
+    read_take,
+    unpack_pcm,
+    write_take,
+)
+from tests.unit.job_scene import FAST, RULES, TEXT, FailingFolder, is_take, scene
+from tests.unit.test_job_policies import Clock
+
+KEY = "0" * 31 + "1"
+
+
+def noise(samples: int, seed: int = 0) -> Pcm:
+    pcm: Pcm = np.random.default_rng(seed).normal(0, 3000, samples).astype(np.int16)
+    return pcm
+
+
+def packed(pcm: Pcm) -> bytes:
+    packer = PcmPacker()
+    packer.add(pcm)
+    return packer.close()
+
+
+def header(samples: int, key: str = KEY) -> Header:
+    part = PartInfo(Boundary.TURN, None, samples, 0, samples, 0, 0)
+    return Header(TakeInfo(key, "1", (part,)), (((samples, "a"),),))
+
+
+@given(cuts=st.lists(st.integers(0, 5000), max_size=6))
+def test_any_chunking_packs_to_the_same_bytes(cuts: list[int]) -> None:
+    pcm = noise(5000)
+    packer = PcmPacker()
+    for piece in np.split(pcm, sorted(cuts)):
+        packer.add(piece)
+    flac = packer.close()
+    assert flac == packed(pcm)
+    assert (unpack_pcm(flac) == pcm).all()
+    halves = (packed(pcm[:1234]), packed(pcm[1234:]))
+    assert (unpack_pcm(joined(halves)) == pcm).all()
+
+
+@given(data=st.data())
+def test_a_take_with_one_wrong_byte_or_without_its_end_is_noticed(data: st.DataObject) -> None:
+    pcm = noise(3000)
+    whole = write_take(header(len(pcm)), packed(pcm))
+    assert (read_take(whole, KEY).pcm == pcm).all()
+    with pytest.raises(DamagedTakeError, match="another segment"):
+        read_take(whole, "other")
+    at = data.draw(st.integers(0, len(whole) - 1))
+    flipped = bytearray(whole)
+    flipped[at] ^= data.draw(st.integers(1, 255))
+    for broken in (bytes(flipped), whole[:at]):
+        with pytest.raises(DamagedTakeError):
+            read_take(broken, KEY)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    pieces=st.lists(
+        st.tuples(
+            st.integers(0, 60_000),  # silence before
+            st.integers(0, 9_000),  # sound
+            st.integers(0, 60_000),  # silence behind
+            st.sampled_from(list(Boundary)),
+            st.none() | st.floats(0, 3),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    chunk=st.integers(700, 50_000),
+)
+def test_the_places_told_without_audio_are_those_of_the_stitcher(
+    pieces: list[tuple[int, int, int, Boundary, float | None]], chunk: int
+) -> None:
+    stitcher = Stitcher(StitchRules(), {})
+    takes, expected = [], []
+    for lead, sound, tail, before, pause_s in pieces:
+        pcm = np.concatenate([np.zeros(lead), noise(sound), np.zeros(tail)]).astype(np.int16)
+        said = (Utterance("A", "Some words.", before),)
+        recorder = Recorder(PlannedSegment(make_segment(0, said, pause_s), KEY, 0))
+        stitcher.begin(before, pause_s)
+        for start in range(0, len(pcm), chunk):
+            recorder.add([Chunk(pcm[start : start + chunk].tobytes(), None)])
+        stitcher.feed(pcm, None)
+        stitcher.end()
+        heard = recorder.close("stop", wall_s=1.0, replica="r", card=None, revision="1")
+        takes.append(TakeInfo(KEY, "1", (heard.info,)))
+        expected.append(stitcher.last_span)
+    for told, true in zip(spans(takes), expected, strict=True):
+        if true is None:
+            assert told.start == told.end
+        else:
+            assert (told.start, told.end) == (true.start, true.end)
+
+
+@pytest.fixture(params=["local", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    urls = {"local": str(tmp_path), "memory": f"memory://{uuid.uuid4().hex}"}
+    return Folder(urls[request.param])
+
+
+def test_a_folder_keeps_whole_files(folder: Folder) -> None:
+    assert folder.files("a") == {}
+    folder.write("a/b.txt", b"one")
+    folder.write("a/b.txt", b"three")
+    assert folder.files("a") == {"b.txt": 5}
+    assert folder.folders("") == ["a"]
+    assert folder.read("a/b.txt", 1, 3) == b"hr"
+    assert folder.create("a/c", b"x")
+    assert not folder.create("a/c", b"y")
+    assert folder.read("a/c") == b"x"
+    folder.remove("a/c")
+    folder.remove("a/c")
+    with pytest.raises(FileNotFoundError):
+        folder.read("a/c")
+    folder.remove_tree("a")
+    assert folder.folders("") == []
+
+
+def test_a_store_nobody_knows_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        Folder("nosuch://x")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = FailingFolder(str(tmp_path), lambda _path: True)
+    with pytest.raises(NotReadyError, match="it is full"):
+        folder.write("a/b", b"12345678")
+    assert list((tmp_path / "a").iterdir()) == []
+    (tmp_path / "a" / ".b.x.tmp").write_bytes(b"1")
+    assert folder.files("a") == {}
+    folder.sweep("a")
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def lease(folder: Folder, clock: Clock, proc: Path) -> Lease:
+    return Lease(folder, clock, ttl_s=10.0, proc=proc)
+
+
+def test_a_silent_owner_is_replaced_and_then_may_not_write(folder: Folder, tmp_path: Path) -> None:
+    clock, nowhere = Clock(), tmp_path / "no-proc"
+    old, new = lease(folder, clock, nowhere), lease(folder, clock, nowhere)
+    assert old.acquire()
+    assert old.epoch == 1
+    assert not new.acquire()
+    clock.now_s += 6.5
+    with pytest.raises(NotReadyError, match="could not be renewed"):
+        _ = old.epoch
+    old.renew()
+    assert old.epoch == 1
+    assert not new.acquire()
+    clock.now_s += 9.9
+    assert not new.acquire()
+    clock.now_s += 0.2
+    assert new.acquire()
+    assert new.epoch == 2
+    with pytest.raises(NotReadyError):
+        _ = old.epoch
+    with pytest.raises(LeaseLostError, match="taken over"):
+        old.renew()
+    with pytest.raises(LeaseLostError):
+        _ = old.epoch
+    old.release()
+    assert new.epoch == 2
+
+
+def test_an_owner_that_leaves_or_is_seen_dead_is_replaced_at_once(
+    folder: Folder, tmp_path: Path
+) -> None:
+    clock = Clock()
+    first, second = lease(folder, clock, Path("/proc")), lease(folder, clock, Path("/proc"))
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    gone = json.loads(folder.read("owner/00000002.json"))
+    gone["holder"]["pid"] = child
+    folder.write("owner/00000002.json", json.dumps(gone).encode())
+    third = lease(folder, clock, Path("/proc"))
+    assert third.acquire()
+    assert third.epoch == 3
+    folder.write("owner/00000003.json", b"")  # died before it could say who it was
+    fourth = lease(folder, clock, Path("/proc"))
+    assert not fourth.acquire()
+    clock.now_s += 10.0
+    assert fourth.acquire()
+
+
+def test_only_one_of_many_becomes_the_owner(folder: Folder, tmp_path: Path) -> None:
+    clock = Clock()
+    leases = [lease(folder, clock, tmp_path) for _ in range(5)]
+    assert [one.acquire() for one in leases].count(True) == 1
+
+
+def test_what_a_replaced_runner_writes_late_never_counts(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    epoch = 2
+    store = JobStore(folder, lambda: epoch)
+    pcm = noise(1000)
+    newer = store.keep("job_" + "a" * 24, 0, 0, header(1000), packed(pcm))
+    epoch = 1
+    store.keep("job_" + "a" * 24, 0, 0, header(1000), packed(noise(1000, 1)))
+    epoch = 3
+    assert store.takes("job_" + "a" * 24)[0] == newer
+
+
+def test_the_cache_never_answers_with_another_key_and_keeps_its_size(folder: Folder) -> None:
+    hits: list[bool] = []
+    keys = [f"{number:032x}" for number in range(5)]
+    flac = packed(noise(2000))
+    one = len(write_take(header(2000, keys[0]), flac))
+    cache = SegmentCache(folder, 3 * one + 200, hits.append)
+    cache.load()
+    for key in keys[:3]:
+        cache.put(header(2000, key), flac)
+    assert cache.get(keys[0]) is not None
+    cache.put(header(2000, keys[3]), flac)
+    assert cache.get(keys[1]) is None  # the least recently used
+    assert cache.size_bytes <= 3 * one + 200
+    cache.save()
+    again = SegmentCache(folder, 3 * one + 200, hits.append)
+    again.load()
+    again.put(header(2000, keys[4]), flac)
+    assert again.get(keys[2]) is None
+    folder.write(f"cache/{keys[3]}.take", write_take(header(2000, keys[0]), flac))
+    assert again.get(keys[3]) is None
+    found = again.get(keys[0])
+    assert found is not None
+    assert found[0].info.key == keys[0]
+    assert hits == [True, False, False, False, True]
+    again.put(header(2000, keys[3]), flac * 10)
+    doubtful = header(2000, keys[3])
+    part = replace(doubtful.info.parts[0], findings=("odd",))
+    again.put(replace(doubtful, info=replace(doubtful.info, parts=(part,))), flac)
+    assert again.get(keys[3]) is None
+
+
+async def test_a_restart_goes_on_where_it_was_and_speaks_nothing_twice(tmp_path: Path) -> None:
+    slow = replace(FAST, first_chunk_s=0.02)
+    async with scene(tmp_path / "a") as at:
+        job = await at.submit()
+        await at.done(job)
+        undisturbed = await at.heard(job)
+    spoken: list[int] = []
+    async with scene(tmp_path / "b", [slow] * 2) as at:
+        job = await at.submit()
+        await at.until(job, lambda view: view.done >= 4)
+        await at.runner.jobs.pause(job)
+        kept = (await at.runner.jobs.get(job)).done
+        spoken += [task.tag for task in at.cards.spoken]
+    async with scene(tmp_path / "b", [slow] * 2) as at:
+        view = await at.runner.jobs.get(job)
+        assert view.status is Status.PAUSED
+        assert view.done >= kept
+        await at.runner.jobs.resume(job)
+        view = await at.done(job)
+        again = [task.tag for task in at.cards.spoken]
+        assert len(again) == view.segments - len(set(range(view.segments)) - set(again))
+        assert await at.heard(job) == undisturbed
+    async with scene(tmp_path / "b") as at:
+        assert (await at.runner.jobs.get(job)).status is Status.COMPLETE
+        assert await at.heard(job) == undisturbed
+        assert at.cards.spoken == []
+
+
+async def test_damage_is_noticed_when_it_is_read_and_spoken_again(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        job = await at.submit()
+        await at.done(job)
+        undisturbed = await at.heard(job)
+    takes = sorted((tmp_path / "jobs" / job / "takes").iterdir())
+    flipped = bytearray(takes[3].read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    takes[3].write_bytes(flipped)
+    takes[5].write_bytes(takes[5].read_bytes()[:-7])
+    takes[7].unlink()
+    async with scene(tmp_path) as at:
+        await at.done(job)
+        assert sorted(task.tag for task in at.cards.spoken) == [5, 7]
+        assert await at.heard(job) == undisturbed
+        assert sorted(task.tag for task in at.cards.spoken) == [3, 5, 7]
+        view = await at.runner.jobs.get(job)
+        assert "segment 3 was damaged" in view.warnings[0]
+
+
+async def test_a_full_disk_makes_the_job_wait_and_nothing_is_lost(tmp_path: Path) -> None:
+    full = False
+    folder = FailingFolder(str(tmp_path), lambda path: full and is_take(path))
+    slow = replace(FAST, first_chunk_s=0.01)
+    async with scene(folder, [slow] * 2) as at:
+        job = await at.submit()
+        await at.until(job, lambda view: view.done >= 3)
+        full = True
+        view = await at.until(job, lambda view: view.status is Status.WAITING)
+        assert "it is full" in view.reason
+        full = False
+        view = await at.done(job)
+        assert view.status is Status.COMPLETE
+        tags = [task.tag for task in at.cards.spoken]
+        assert sorted(tags) == list(range(view.segments))
+
+
+async def test_a_store_that_can_not_be_written_accepts_no_job(tmp_path: Path) -> None:
+    folder = FailingFolder(str(tmp_path), lambda path: "job.json" in path)
+    async with scene(folder) as at:
+        with pytest.raises(NotReadyError, match="it is full"):
+            await at.submit()
+        assert at.runner.jobs.list() == ()
+    async with scene(tmp_path) as at:
+        assert at.runner.jobs.list() == ()
+
+
+async def test_a_replaced_runner_stops_and_the_new_one_finishes(tmp_path: Path) -> None:
+    slow = replace(FAST, real_time_factor=0.05)
+    async with scene(tmp_path, [slow] * 2) as at:
+        job = await at.submit()
+        await at.until(job, lambda view: view.done >= 1)
+        # Another machine took over while this one was cut off from the store.
+        taker = Folder(str(tmp_path))
+        holder = {"holder": {"space": "elsewhere"}, "beat": 0, "released": False}
+        assert taker.create("owner/00000002.json", json.dumps(holder).encode())
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    at.runner.health()
+                except NotReadyError:
+                    break
+                await asyncio.sleep(0.05)
+            while at.cards.running:
+                await asyncio.sleep(0.01)
+        with pytest.raises(NotReadyError, match="taken over"):
+            await at.runner.jobs.get(job)
+    (tmp_path / "owner" / "00000002.json").write_text(json.dumps({"released": True}))
+    async with scene(tmp_path) as at:
+        assert (await at.done(job)).status is Status.COMPLETE
+
+
+async def test_the_same_text_again_costs_nothing(tmp_path: Path) -> None:
+    async with scene(tmp_path, cache_bytes=10**8) as at:
+        first = await at.submit()
+        await at.done(first)
+        spoken = len(at.cards.spoken)
+        second = await at.submit("A new beginning, quite unlike the old one.\n\n" + TEXT)
+        view = await at.done(second)
+        assert view.cached == sum(at.lookups)
+        assert view.cached >= view.segments // 2
+        assert len(at.cards.spoken) == spoken + view.segments - view.cached
+        with_cache = await at.heard(second)
+    async with scene(tmp_path / "plain") as at:
+        job = await at.submit("A new beginning, quite unlike the old one.\n\n" + TEXT)
+        await at.done(job)
+        segments = await at.runner.jobs.segments(job)
+        assert segments[-1].end_s == pytest.approx(len(with_cache) / 48_000, abs=1e-6)
+
+
+async def test_old_jobs_go_by_age_and_then_by_size(tmp_path: Path) -> None:
+    now = 1_000.0
+    rules = replace(RULES, wall=lambda: now, retention_s=0.01, max_age_s=50.0, loaded_jobs=1)
+    async with scene(tmp_path, rules=rules) as at:
+        jobs = []
+        for number in range(3):
+            now = 1_000.0 + 20 * number
+            jobs.append(await at.submit(f"Job number {number} is short."))
+            await at.done(jobs[-1])
+        now = 1_055.0
+        async with asyncio.timeout(20):
+            while len(at.runner.jobs.list()) > 2:
+                await asyncio.sleep(0.01)
+        assert [view.id for view in at.runner.jobs.list()] == jobs[:0:-1]
+    small = replace(rules, max_bytes=1, max_age_s=1e9)
+    async with scene(tmp_path, rules=small) as at:
+        async with asyncio.timeout(20):
+            while at.runner.jobs.list():
+                await asyncio.sleep(0.01)
+        assert not list((tmp_path / "jobs").glob("*/*"))
