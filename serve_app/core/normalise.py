@@ -13,6 +13,10 @@ drawing, control characters, markup): it is taken out of the text, never without
 
 **Who decides.** From left to right, at each place that may need a reading the first rule that
 accepts it; the order of the rules is the order of preference. Any number is read by some rule.
+
+**Why own rules.** wetext (grammars as transducers) took 7.5 s of CPU for 95,000 characters of prose
+and read "No. I won't" as "number I won't"; num2words has no Chinese, cn2an never says 两. These
+rules take 0.03 s for the same text.
 """
 
 from __future__ import annotations
