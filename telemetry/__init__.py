@@ -2,7 +2,8 @@
 
 The way of a reading, and the module that owns each step::
 
-    NVML (nvml) or a simulated card (simulated) --sampler thread (node)--> ring (core.window)
+    NVML (nvml, its parts nvml_*) or a simulated card (simulated) --threads (sampler)-->
+        ring (core.window) and book of faults (core.xid) of the node (node)
         --node's actor (actor), one a node--> cluster view (cluster) --> JSON (body), page
         --card_metrics--> OTLP (otel), each node its own cards
 

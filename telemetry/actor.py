@@ -18,8 +18,10 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from telemetry.card_metrics import observe_cards
+from telemetry.card_watch import CardWatch
 from telemetry.cluster import NodeInfo
 from telemetry.core.sample import SynthesisRecord
+from telemetry.core.thermal import GuardState
 from telemetry.core.window import AgedSample
 from telemetry.node import (
     NodeSnapshot,
@@ -28,6 +30,7 @@ from telemetry.node import (
     TelemetryConfig,
     make_reader,
 )
+from telemetry.notify import ChannelError, Notifier
 from telemetry.nvml import uuid_of
 from telemetry.otel import start_metrics
 
@@ -53,6 +56,7 @@ class TelemetryActor:
     def __init__(self, config: TelemetryConfig) -> None:
         self._node: str = ray.get_runtime_context().get_node_id()
         self._config = config
+        self._notifier = make_notifier(config)
         self._telemetry = self._started(config)
         self._metrics = start_metrics(f"telemetry-{self._node}", {"ray.node_id": self._node})
         if self._metrics is not None:
@@ -68,7 +72,9 @@ class TelemetryActor:
         if config == self._config:
             return
         self._telemetry.close()
+        self._notifier.close()
         self._config = config
+        self._notifier = make_notifier(config)
         self._telemetry = self._started(config)
 
     def record(self, record: SynthesisRecord) -> None:
@@ -87,9 +93,15 @@ class TelemetryActor:
         """See :meth:`NodeTelemetry.snapshot`."""
         return self._telemetry.snapshot(since)
 
+    def permit(self, card_uuid: str) -> GuardState:
+        """How much new work a card may take; one that is not known is open."""
+        states = {guard.uuid: guard.state for guard in self._telemetry.guards()}
+        return states.get(card_uuid, "open")
+
     def close(self) -> None:
         """Stop sampling and export a last time; bounded, for the moment before the end."""
         self._telemetry.close()
+        self._notifier.close()
         if self._metrics is not None:
             self._metrics.close()
 
@@ -104,9 +116,29 @@ class TelemetryActor:
     def _started(self, config: TelemetryConfig) -> NodeTelemetry:
         reader = make_reader(config, self._node)
         host = socket.gethostname()
-        telemetry = NodeTelemetry(self._node, host, reader, period_s=config.period_s)
+        watch = CardWatch(
+            host, thermal=config.thermal, alerts=config.alerts, stale_after_s=config.stale_after_s
+        )
+        telemetry = NodeTelemetry(
+            self._node,
+            host,
+            reader,
+            period_s=config.period_s,
+            watch=watch,
+            post=self._notifier.post,
+            language=config.language,
+        )
         telemetry.start()
         return telemetry
+
+
+def make_notifier(config: TelemetryConfig) -> Notifier:
+    """Whoever tells people; tells nobody where a channel of the config can't be used."""
+    try:
+        return Notifier(config.channels)
+    except ChannelError as error:
+        logger.warning("no alerts are sent: %s", error)
+        return Notifier(())
 
 
 def ensure_actor(node: str, config: TelemetryConfig) -> Any:
@@ -199,6 +231,23 @@ class NodeLink:
     def load(self, busy: int, slots: int) -> None:
         """Send how many slots are busy; at every change and every 5 s at least."""
         self._send("load", self._replica, self._card_uuid, busy, slots)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether there is a card and somebody who guards it."""
+        return self._actor is not None and self._card_uuid is not None
+
+    async def permit(self) -> GuardState:
+        """What the thermal guard allows the replica's card now; unlike the rest it may raise.
+
+        Raises:
+            RayError: The actor is gone or restarting.
+            LookupError: There is no card, or no actor.
+        """
+        if self._actor is None or self._card_uuid is None:
+            raise LookupError("nobody guards a card here")
+        state: GuardState = await self._actor.permit.remote(self._card_uuid)
+        return state
 
     def _send(self, method: str, *args: object) -> None:
         if self._actor is None:

@@ -14,13 +14,14 @@ class ThisNode:
 
     Args:
         period_s: Seconds between two samples.
+        patience_s: How long to wait for each card's first one; a driver may hang.
     """
 
-    def __init__(self, period_s: float = 1.0) -> None:
+    def __init__(self, period_s: float = 1.0, patience_s: float = 3.0) -> None:
         self._host = socket.gethostname()
         self._telemetry = NodeTelemetry("here", self._host, NvmlCards(), period_s=period_s)
-        self._telemetry.tick()
         self._telemetry.start()
+        self._telemetry.wait_first(patience_s)
 
     async def nodes(self) -> tuple[NodeInfo, ...]:
         """This one."""

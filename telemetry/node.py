@@ -1,27 +1,32 @@
-"""One node's telemetry: a thread that samples its cards, and what its replicas report.
+"""One node's telemetry: what its cards tell, and what its replicas report.
 
 Plain Python without Ray, so that it is tested as it is; :mod:`telemetry.actor` puts it into an
-actor. Everyone else only reads the last snapshot: neither an exporter nor a page can delay the
-sampler. When a driver call hangs, the one thread hangs with it, the samples' ages grow, and
-whoever reads them sees stale cards; no second thread is started.
+actor. :mod:`telemetry.sampler` reads the cards; everyone else only reads the last snapshot:
+neither an exporter nor a page can delay the sampler.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from telemetry.core.reader import CardReader, CardSource, NoCards, UnknownCardError
-from telemetry.core.sample import CardSample, SynthesisRecord
+from telemetry.card_watch import ActiveAlert, CardGuard, CardWatch, WatchThread
+from telemetry.core.alert_rules import RULES
+from telemetry.core.alerts import AlertRule, Notice
+from telemetry.core.messages import Language, Message
+from telemetry.core.model_book import ModelBook, ModelStats
+from telemetry.core.reader import CardReader, CardSource, NoCards, Reading, UnknownCardError
+from telemetry.core.sample import CardSample, SynthesisRecord, XidEvent
+from telemetry.core.thermal import DEFAULT_RULES, ThermalRules
 from telemetry.core.window import AgedSample, RecordBook, SampleWindow, Totals
+from telemetry.core.xid import XidBook
+from telemetry.notify import Channel
 from telemetry.nvml import NvmlCards
+from telemetry.sampler import CardSampler
 from telemetry.simulated import SimulatedCards
-
-logger = logging.getLogger(__name__)
 
 REPORT_EXPIRY_S = 15.0
 """A replica that has reported nothing for this long counts as idle, or gone."""
@@ -39,12 +44,23 @@ class TelemetryConfig:
         simulated_cards: Cards per node where they are simulated.
         period_s: Seconds between two samples.
         stale_after_s: Age from which a sample says nothing about the present.
+        slow_period_s: Seconds between two readings of what changes slowly: thresholds, limits,
+            errors, processes.
+        thermal: How cards are guarded against heat.
+        alerts: What people want to be told.
+        channels: Where they are told.
+        language: In which language.
     """
 
     cards: CardSource = "nvml"
     simulated_cards: int = 1
     period_s: float = 1.0
     stale_after_s: float = 3.0
+    slow_period_s: float = 15.0
+    thermal: ThermalRules = DEFAULT_RULES
+    alerts: tuple[AlertRule, ...] = RULES
+    channels: tuple[Channel, ...] = ()
+    language: Language = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,10 @@ class NodeSnapshot:
         totals: Sums over all syntheses since the node's telemetry started.
         loads: What its replicas do.
         problems: What is wrong, for people.
+        xids: Faults that the driver reported lately, repeats counted, oldest first.
+        models: What each model did since the node's telemetry started.
+        guards: How much new work each card may take.
+        alerts: What is on, critical ones first.
     """
 
     node: str
@@ -91,6 +111,10 @@ class NodeSnapshot:
     totals: Totals
     loads: tuple[ReplicaLoad, ...]
     problems: tuple[str, ...]
+    xids: tuple[XidEvent, ...] = ()
+    models: tuple[ModelStats, ...] = ()
+    guards: tuple[CardGuard, ...] = ()
+    alerts: tuple[ActiveAlert, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +129,22 @@ def make_reader(config: TelemetryConfig, node: str) -> CardReader:
     """The reader that a config asks for; *node* is the node id."""
     if config.cards == "simulated":
         return SimulatedCards(config.simulated_cards, node=node)
-    return NvmlCards() if config.cards == "nvml" else NoCards()
-
-
-def next_deadline(deadline: float, now: float, period_s: float) -> float:
-    """The first time after *now* on the grid of *deadline*; ticks that were missed are skipped."""
-    missed = max(math.floor((now - deadline) / period_s), 0)
-    return deadline + (missed + 1) * period_s
+    return NvmlCards(slow_s=config.slow_period_s) if config.cards == "nvml" else NoCards()
 
 
 class NodeTelemetry:
     """Samples one node's cards and keeps what its replicas report.
 
-    Call :meth:`start` once, and :meth:`close` when done. Every method but :meth:`tick` may be
-    called from any thread and returns at once.
+    Call :meth:`start` once, and :meth:`close` when done. Every method but :meth:`tick`,
+    :meth:`wait_first` and :meth:`close` returns at once; all may be called from any thread.
 
     Args:
         node, host: Ray node id and host name.
-        reader: The node's cards; owned, and closed by the sampler thread.
+        reader: The node's cards; owned.
         period_s: Seconds between two samples.
+        watch: Guards the cards; none where nobody needs it.
+        post: Takes what the watch says; must return at once.
+        language: Of what it says.
         clock: Monotonic time, s.
         wall: Unix time, s.
     """
@@ -135,62 +156,52 @@ class NodeTelemetry:
         reader: CardReader,
         *,
         period_s: float = 1.0,
+        watch: CardWatch | None = None,
+        post: Callable[[Message], None] = lambda _message: None,
+        language: Language = "en",
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._node = node
         self._host = host
         self._reader = reader
-        self._period_s = period_s
         self._clock = clock
         self._wall = wall
         self._lock = threading.Lock()
         self._window = SampleWindow()
+        self._xids = XidBook()
         self._book = RecordBook()
+        self._models = ModelBook()
+        self._watch = watch
+        self._looks = WatchThread(
+            self._look, post, period_s=period_s / 2, language=language, clock=clock
+        )
         self._reports: dict[str, _Report] = {}
-        self._trouble: str | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="card-sampler", daemon=True)
+        self._sampler = CardSampler(reader, self._keep, period_s=period_s, clock=clock)
 
     def start(self) -> None:
-        """Start the sampler thread; once."""
-        self._thread.start()
+        """Start to sample; once."""
+        self._sampler.start()
+        self._looks.start()
+
+    def wait_first(self, timeout_s: float) -> bool:
+        """See :meth:`CardSampler.wait_first`."""
+        return self._sampler.wait_first(timeout_s)
 
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Stop sampling; idempotent.
-
-        Returns:
-            False if the driver still hangs after *timeout_s*; the thread then ends by itself as
-            soon as the driver answers, or with the process.
-        """
-        self._stop.set()
-        if self._thread.ident is None:
-            self._reader.close()
-            return True
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        """Stop sampling; see :meth:`CardSampler.close`."""
+        self._looks.close(timeout_s)
+        return self._sampler.close(timeout_s)
 
     def tick(self) -> None:
-        """Take one sample of every card now; blocks as long as the driver does."""
-        # Ages count from before the call: a value may be as old as the call was long.
-        began = self._clock()
-        try:
-            samples = self._reader.read()
-        except Exception as error:
-            trouble = f"sampler: {type(error).__name__}: {error}"
-            if trouble != self._trouble:
-                logger.exception("a card reading failed; the sampler goes on")
-            with self._lock:
-                self._trouble = trouble
-            return
-        with self._lock:
-            self._trouble = None
-            self._window.add(began, samples)
+        """Take one sample of every card now; see :meth:`CardSampler.tick`."""
+        self._sampler.tick()
 
     def record(self, record: SynthesisRecord) -> None:
         """Count one synthesis."""
         with self._lock:
             self._book.add(record)
+            self._models.add(record)
 
     def load(self, replica: str, card_uuid: str | None, busy: int, slots: int) -> None:
         """Take a replica's report of its slots, which is what warms a simulated card.
@@ -246,11 +257,9 @@ class NodeTelemetry:
     def snapshot(self, since: float | None = None) -> NodeSnapshot:
         """All that is known now; samples only later than Unix time *since*."""
         loads = self.loads()
-        problems = self._reader.problems()
+        problems = self._sampler.problems()
         with self._lock:
             now = self._clock()
-            if self._trouble is not None:
-                problems = (*problems, self._trouble)
             return NodeSnapshot(
                 node=self._node,
                 host=self._host,
@@ -262,21 +271,29 @@ class NodeTelemetry:
                 totals=self._book.totals,
                 loads=loads,
                 problems=problems,
+                xids=self._xids.events(now),
+                models=self._models.stats,
+                guards=self.guards(),
+                alerts=() if self._watch is None else self._watch.alerts(),
             )
 
-    def _run(self) -> None:
-        try:
-            deadline = self._clock()
-            while not self._stop.is_set():
-                self._expire_reports()
-                self.tick()
-                deadline = next_deadline(deadline, self._clock(), self._period_s)
-                self._stop.wait(max(deadline - self._clock(), 0.0))
-        finally:
-            self._reader.close()
+    def guards(self) -> tuple[CardGuard, ...]:
+        """How much new work each card may take."""
+        return () if self._watch is None else self._watch.guards()
 
-    def _expire_reports(self) -> None:
+    def _look(self, now_s: float) -> tuple[Notice, ...]:
+        if self._watch is None:
+            return ()
         with self._lock:
+            latest, xids = self._window.latest(now_s), self._xids.events(now_s)
+        return self._watch.tick(now_s, latest, xids)
+
+    def _keep(self, began: float, reading: Reading) -> None:
+        """Take what a lane told; ages count from before its call, so the call's length counts."""
+        with self._lock:
+            self._window.add(began, reading.samples)
+            self._xids.add(began, reading.xids)
+            # Reports that have expired no longer warm a card.
             self._warm_cards()
 
     def _warm_cards(self) -> None:

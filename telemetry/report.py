@@ -19,8 +19,16 @@ from telemetry.core.thermal import ThermalRules
 
 CHARTED_CARDS: Final = 16
 _DASH: Final = "–"
-_CARD_HEADS: Final = tuple(
-    ["card", "uuid", "available", "util", "temp", "slowed", "memory", "power", "faults"]
+_CARD_HEADS: Final = (
+    "card",
+    "uuid",
+    "available",
+    "util",
+    "temp",
+    "slowed",
+    "memory",
+    "power",
+    "faults",
 )
 _MODEL_HEADS: Final = ("model", "spoken", "failed", "causes", "audio", "rtf", "first", "queue")
 

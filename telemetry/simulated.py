@@ -2,7 +2,9 @@
 
 Each card is a first-order thermal body: its temperature approaches the one that its load would
 hold, with time constant ``tau_s``: ``T += (T_load - T) * (1 - exp(-dt / tau))``. Utilisation,
-power and clocks follow the load at once. Every sample says ``simulated=True``.
+power and clocks follow the load at once; energy is power times time. From its slowdown point on a
+card says so and holds its clocks down. What no load brings about (memory errors, faults, processes)
+is absent. Every sample says ``simulated=True``.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from telemetry.core.reader import CardSource, UnknownCardError
+from telemetry.core.reader import CardSource, Lane, Reading, UnknownCardError
 from telemetry.core.sample import CardSample
+from telemetry.core.throttle import throttle_reasons
 
 GIB = 2**30
 
@@ -30,6 +33,9 @@ class CardModel:
         memory_bytes: Memory of the card.
         idle_memory_bytes, slot_memory_bytes: Memory used by nothing, and by each busy slot.
         idle_mhz, full_mhz, memory_mhz: Clocks.
+        slowed_mhz: Clock that a card too hot is held to.
+        max_operating_c, slowdown_c, shutdown_c: Thresholds, as in
+            :class:`~telemetry.core.sample.CardSample`.
     """
 
     idle_c: float = 34.0
@@ -43,6 +49,10 @@ class CardModel:
     idle_mhz: float = 345.0
     full_mhz: float = 1_980.0
     memory_mhz: float = 2_619.0
+    slowed_mhz: float = 990.0
+    max_operating_c: float = 85.0
+    slowdown_c: float = 87.0
+    shutdown_c: float = 92.0
 
 
 @dataclass(slots=True)
@@ -52,6 +62,7 @@ class _Card:
     index: int
     uuid: str
     temp_c: float
+    energy_j: float = 0.0
     busy: int = 0
     slots: int = 0
 
@@ -96,6 +107,11 @@ class SimulatedCards:
         self._cards = {
             uuid: _Card(index, uuid, self._model.idle_c) for index, uuid in enumerate(uuids)
         }
+        self._lanes = (Lane("simulated cards", lambda: Reading(self.read())),)
+
+    def lanes(self) -> tuple[Lane, ...]:
+        """All cards in one lane; they never hang."""
+        return self._lanes
 
     @property
     def uuids(self) -> tuple[str, ...]:
@@ -138,15 +154,24 @@ class SimulatedCards:
         """Bring every card to the present; loads are constant between two steps."""
         now = self._clock()
         model = self._model
-        share = 1.0 - math.exp(-max(now - self._stepped_at, 0.0) / model.tau_s)
+        passed_s = max(now - self._stepped_at, 0.0)
+        share = 1.0 - math.exp(-passed_s / model.tau_s)
         self._stepped_at = now
         for card in self._cards.values():
             held_c = model.idle_c + card.load * (model.full_c - model.idle_c)
             card.temp_c += (held_c - card.temp_c) * share
+            card.energy_j += self._power_w(card) * passed_s
+
+    def _power_w(self, card: _Card) -> float:
+        model = self._model
+        return model.idle_w + card.load * (model.limit_w - model.idle_w)
 
     def _sample(self, card: _Card, timestamp: float) -> CardSample:
         model, load = self._model, card.load
         used = model.idle_memory_bytes + card.busy * model.slot_memory_bytes
+        used = min(used, model.memory_bytes)
+        hot = card.temp_c >= model.slowdown_c
+        clock_mhz = model.idle_mhz + load * (model.full_mhz - model.idle_mhz)
         return CardSample(
             timestamp=timestamp,
             index=card.index,
@@ -154,11 +179,23 @@ class SimulatedCards:
             name="Simulated card",
             simulated=True,
             gpu_util=100.0 * load,
-            mem_used_bytes=min(used, model.memory_bytes),
+            mem_used_bytes=used,
+            mem_free_bytes=model.memory_bytes - used,
             mem_total_bytes=model.memory_bytes,
             temp_c=card.temp_c,
-            power_w=model.idle_w + load * (model.limit_w - model.idle_w),
+            temp_max_operating_c=model.max_operating_c,
+            temp_slowdown_c=model.slowdown_c,
+            temp_shutdown_c=model.shutdown_c,
+            margin_c=model.slowdown_c - card.temp_c,
+            power_w=self._power_w(card),
             power_limit_w=model.limit_w,
-            sm_clock_mhz=model.idle_mhz + load * (model.full_mhz - model.idle_mhz),
+            energy_j=card.energy_j,
+            sm_clock_mhz=min(clock_mhz, model.slowed_mhz) if hot else clock_mhz,
             mem_clock_mhz=model.memory_mhz,
+            throttle=throttle_reasons(_reasons(hot=hot, idle=load == 0.0)),
         )
+
+
+def _reasons(*, hot: bool, idle: bool) -> int:
+    """NVML's mask for a card that is hot (hardware slowdown for heat), idle, or neither."""
+    return 0x48 if hot else int(idle)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from telemetry.core.sample import CardSample
+from telemetry.core.sample import CardSample, XidEvent
 
 CardSource = Literal["nvml", "simulated", "none"]
 """Where a node's cards come from."""
@@ -28,11 +29,39 @@ class NoDriver:
     code: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one look at the driver told.
+
+    Args:
+        samples: At most one per card.
+        xids: Faults since the last look.
+    """
+
+    samples: tuple[CardSample, ...] = ()
+    xids: tuple[XidEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A part of a node's cards that is read by itself, so that it hangs by itself.
+
+    Args:
+        key: What it is called, for people; no two lanes of a reader have the same.
+        read: Looks once; blocks as long as the driver does. Never called twice at a time.
+            A card that can't be read gives a sample with ``error``.
+    """
+
+    key: str
+    read: Callable[[], Reading]
+
+
 class CardReader(Protocol):
     """Reads every card of one node.
 
-    Only one thread calls ``read``; ``problems`` may be called from another at the same time.
-    ``close`` is called by the thread that reads, after its last ``read``.
+    Only one thread calls ``lanes``; each lane may be read by a thread of its own, and
+    ``problems`` called from any, all at the same time. ``close`` is called after the last
+    ``lanes`` and the last ``read`` have returned.
     """
 
     @property
@@ -40,16 +69,16 @@ class CardReader(Protocol):
         """What kind of cards these are."""
         ...
 
-    def read(self) -> tuple[CardSample, ...]:
-        """One sample per card, ordered by index; may block as long as the driver does.
+    def lanes(self) -> tuple[Lane, ...]:
+        """What to read from now on; the same objects as long as nothing changes.
 
-        A card that can't be read gives a sample with ``error``; a node without a driver gives no
-        samples and says why in ``problems``.
+        May block as the driver does. A node without a driver gives none and says why in
+        ``problems``; asked again and again, it finds a driver that comes later.
         """
         ...
 
     def problems(self) -> tuple[str, ...]:
-        """What is wrong right now, for people; empty when all is well."""
+        """What is wrong right now, for people; empty when all is well. Never blocks."""
         ...
 
     def close(self) -> None:
@@ -62,8 +91,8 @@ class NoCards:
 
     source: CardSource = "none"
 
-    def read(self) -> tuple[CardSample, ...]:
-        """No samples."""
+    def lanes(self) -> tuple[Lane, ...]:
+        """Nothing to read."""
         return ()
 
     def problems(self) -> tuple[str, ...]:

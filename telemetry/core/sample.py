@@ -19,8 +19,41 @@ def unknown_uuid(index: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class CardProcess:
+    """A program that computes on a card.
+
+    Args:
+        pid: Its process id on the node.
+        mem_bytes: Memory of the card that it holds, or None where the driver does not say.
+    """
+
+    pid: int
+    mem_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class XidEvent:
+    """A fault that the driver reported, with its repeats counted in.
+
+    Args:
+        timestamp: Unix time of the last one, s.
+        uuid: The card, as in :class:`CardSample`.
+        xid: NVIDIA's number of the fault.
+        count: How many came, at least 1.
+    """
+
+    timestamp: float
+    uuid: str
+    xid: int
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class CardSample:
-    """One reading of one card.
+    """One reading of one card. Every signal is None where the card or its driver has none.
+
+    Signals of the slow tier (thresholds, ECC, rows, processes and so on) are those of the last
+    slow reading, which may be older than ``timestamp`` by the slow tier's period.
 
     Args:
         timestamp: Unix time of the reading, s.
@@ -29,12 +62,32 @@ class CardSample:
             the identity in every output.
         name: Product name.
         simulated: True for a card that exists only in software.
-        gpu_util: 0..100, or None.
-        mem_used_bytes, mem_total_bytes: Memory, or None.
-        temp_c: Core temperature, or None.
-        power_w, power_limit_w: Draw and enforced limit, or None.
-        sm_clock_mhz, mem_clock_mhz: Clocks, or None.
+        gpu_util: Share of time in which a kernel ran, percent.
+        mem_used_bytes, mem_total_bytes: Memory that programs hold, and all there is.
+        temp_c: Core temperature.
+        power_w, power_limit_w: Draw and enforced limit.
+        sm_clock_mhz, mem_clock_mhz: Clocks.
         error: Why the card could not be read (then signals are None), or None.
+        mem_bus_util: Share of time in which the memory bus was busy, percent.
+        mem_free_bytes, mem_reserved_bytes: Memory nobody holds, and what the driver keeps.
+        mem_temp_c: Memory temperature.
+        temp_slowdown_c, temp_shutdown_c, temp_max_operating_c: Core temperatures at which the
+            card slows down, shuts down, and up to which it is made to run.
+        margin_c: Degrees C left to the slowdown point; negative beyond it.
+        energy_j: Energy since the driver was loaded.
+        pstate: Performance state, 0 (highest) to 15.
+        fan_percent: Intended fan speed.
+        throttle: What holds the clocks down, named as in :mod:`telemetry.core.throttle`; empty
+            if nothing does.
+        ecc_corrected, ecc_uncorrected: Memory errors since the driver was loaded.
+        ecc_corrected_total, ecc_uncorrected_total: Memory errors in the card's life.
+        rows_corrected, rows_uncorrected: Memory rows replaced after errors of each kind.
+        rows_pending, rows_failed: A row waits for a reset to be replaced; one could not be.
+        pcie_replays: Retransmissions on the bus since the driver was loaded.
+        mig: The card is divided into instances.
+        processes: Programs that compute on it.
+        driver_version: Of the kernel driver.
+        pci_bus_id: Where it sits (``domain:bus:device.function``).
     """
 
     timestamp: float
@@ -51,6 +104,31 @@ class CardSample:
     sm_clock_mhz: float | None = None
     mem_clock_mhz: float | None = None
     error: str | None = None
+    mem_bus_util: float | None = None
+    mem_free_bytes: int | None = None
+    mem_reserved_bytes: int | None = None
+    mem_temp_c: float | None = None
+    temp_slowdown_c: float | None = None
+    temp_shutdown_c: float | None = None
+    temp_max_operating_c: float | None = None
+    margin_c: float | None = None
+    energy_j: float | None = None
+    pstate: int | None = None
+    fan_percent: float | None = None
+    throttle: tuple[str, ...] | None = None
+    ecc_corrected: int | None = None
+    ecc_uncorrected: int | None = None
+    ecc_corrected_total: int | None = None
+    ecc_uncorrected_total: int | None = None
+    rows_corrected: int | None = None
+    rows_uncorrected: int | None = None
+    rows_pending: bool | None = None
+    rows_failed: bool | None = None
+    pcie_replays: int | None = None
+    mig: bool | None = None
+    processes: tuple[CardProcess, ...] | None = None
+    driver_version: str | None = None
+    pci_bus_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

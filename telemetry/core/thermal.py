@@ -120,6 +120,10 @@ class ThermalRules:
             )
 
 
+DEFAULT_RULES: Final = ThermalRules()
+"""By temperature, with the limits of the table above."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """What is remembered about one card.

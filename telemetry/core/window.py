@@ -82,7 +82,11 @@ class SampleWindow:
 
     def latest(self, now: float) -> tuple[AgedSample, ...]:
         """The newest sample of every known card, by index, with its age at *now*."""
-        newest = [AgedSample(ring[-1][1], now - ring[-1][0]) for ring in self._rings.values()]
+        newest = [
+            AgedSample(ring[-1][1], age_s)
+            for ring in self._rings.values()
+            if (age_s := now - ring[-1][0]) <= self._forget_s
+        ]
         return tuple(sorted(newest, key=lambda aged: (aged.sample.index, aged.sample.uuid)))
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SONAME = "libnvidia-ml.so.1"
 SOURCE = Path(__file__).with_name("nvml_stub.c")
 GIB = 2**30
+NOT_SUPPORTED, NO_PERMISSION, LOST, RESET_REQUIRED, MISMATCH, UNKNOWN = 3, 4, 15, 16, 18, 999
+"""Answers of NVML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,33 +25,72 @@ class StubCard:
     """One card of the stand-in driver.
 
     Args:
-        uuid, name: Identity.
-        temp: Core temperature, deg C; may be negative.
+        uuid, name, bus_id: Identity.
+        temp, mem_temp: Core and memory temperature, deg C; may be negative.
+        margin: Deg C to the slowdown point.
+        slowdown, shutdown, gpu_max: Core temperatures of a card before Ada; -1 for none.
+        slowdown_offset, shutdown_offset, gpu_max_offset: The same of a later card, as offsets of
+            the margin (T.Limit).
         util, mem_util: Utilisation of the card and of its memory bus, percent.
         mem_used, mem_total, mem_reserved: Bytes.
-        power_mw, limit_mw: Draw and enforced limit, mW.
+        power_mw, limit_mw, energy_mj: Draw and enforced limit, mW; energy, mJ.
         sm_mhz, mem_mhz: Clocks.
-        lost: Every call about the card answers "GPU is lost".
-        hang: Every call about the card waits until the state lets it go.
-        unsupported: Signals answered "not supported": ``util``, ``mem``, ``temp``, ``power``,
-            ``limit``, ``sm``, ``memclock``.
+        reasons: Bit mask of what holds the clocks down.
+        pstate, fan: Performance state; fan speed, percent.
+        ecc_corrected, ecc_uncorrected, ecc_corrected_total, ecc_uncorrected_total: Memory errors
+            since the driver was loaded, and in the card's life.
+        rows_corrected, rows_uncorrected, rows_pending, rows_failed: Remapped rows.
+        replays, mig: Retransmissions on the bus; whether MIG is on.
+        processes: Process id and bytes (None: not told) of each program.
+        xids: All its faults since the driver was loaded; add to the end for a new one.
+        lost: Error that every call about the card answers: ``LOST``, ``RESET_REQUIRED``, or 0.
+        hang: Functions whose calls about this card wait until the state lets them go; ``all``.
+        refuses: Errors that calls of a signal answer: ``util``, ``mem``, ``temp``, ``mem_temp``,
+            ``margin``, ``threshold``, ``tlimit``, ``power``, ``limit``, ``energy``, ``sm``,
+            ``memclock``, ``reasons``, ``pstate``, ``fan``, ``ecc``, ``rows``, ``replays``,
+            ``mig``, ``processes``, ``events``, ``pci``.
     """
 
     uuid: str
     name: str = "NVIDIA H100 80GB HBM3"
+    bus_id: str = "00000000:3B:00.0"
     temp: int = 41
+    mem_temp: int = 48
+    margin: int = 46
+    slowdown: int = 89
+    shutdown: int = 94
+    gpu_max: int = 87
+    slowdown_offset: int = -2
+    shutdown_offset: int = -8
+    gpu_max_offset: int = 0
     util: int = 0
-    mem_util: int = 0
+    mem_util: int = 7
     mem_used: int = 3 * GIB
     mem_total: int = 80 * GIB
     mem_reserved: int = GIB
     power_mw: int = 72_500
     limit_mw: int = 700_000
+    energy_mj: int = 5_000_000_000
     sm_mhz: int = 1_980
     mem_mhz: int = 2_619
-    lost: bool = False
-    hang: bool = False
-    unsupported: tuple[str, ...] = ()
+    reasons: int = 0
+    pstate: int = 0
+    fan: int = 30
+    ecc_corrected: int = 0
+    ecc_uncorrected: int = 0
+    ecc_corrected_total: int = 0
+    ecc_uncorrected_total: int = 0
+    rows_corrected: int = 0
+    rows_uncorrected: int = 0
+    rows_pending: bool = False
+    rows_failed: bool = False
+    replays: int = 0
+    mig: bool = False
+    processes: tuple[tuple[int, int | None], ...] = ()
+    xids: tuple[int, ...] = ()
+    lost: int = 0
+    hang: tuple[str, ...] = ()
+    refuses: Mapping[str, int] = field(default_factory=dict)
 
 
 def cards(count: int) -> list[StubCard]:
@@ -88,24 +129,37 @@ def write_state(
     *,
     driver: str = "575.57.08",
     absent: Sequence[str] = (),
+    init: int = 0,
+    serial: bool = False,
 ) -> None:
-    """Replace the state file in one step; *absent* names functions that the driver lacks."""
+    """Replace the state file in one step.
+
+    Args:
+        path: What ``NVML_STUB_STATE`` names.
+        state: The cards.
+        driver: Version.
+        absent: Functions that the driver lacks.
+        init: What the driver answers to ``nvmlInit``.
+        serial: Whether a call that hangs holds up all others.
+    """
     lines = [f"driver={driver}", f"count={len(state)}", f"absent={','.join(absent)}"]
+    lines += [f"init={init}", f"serial={serial:d}"]
     for index, card in enumerate(state):
-        lines += [f"card{index}.{key}={value}" for key, value in _fields(card)]
+        lines += [f"card{index}.{name}={_text(card, name)}" for name in StubCard.__slots__]
     fresh = path.with_suffix(".new")
     fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
     fresh.replace(path)
 
 
-def _fields(card: StubCard) -> list[tuple[str, str]]:
-    values = {name: getattr(card, name) for name in StubCard.__slots__}
-    return [
-        (name, ",".join(value) if isinstance(value, tuple) else f"{value:d}")
-        if not isinstance(value, str)
-        else (name, value)
-        for name, value in values.items()
-    ]
+def _text(card: StubCard, name: str) -> str:
+    if name == "processes":
+        return ",".join(f"{pid}:{'-' if size is None else size}" for pid, size in card.processes)
+    if name == "refuses":
+        return ",".join(f"{signal}:{error}" for signal, error in card.refuses.items())
+    if name in {"xids", "hang"}:
+        return ",".join(map(str, getattr(card, name)))
+    value = getattr(card, name)
+    return value if isinstance(value, str) else f"{value:d}"
 
 
 def environment(library: Path, state: Path) -> dict[str, str]:

@@ -14,11 +14,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
-from telemetry.core.reader import UnknownCardError
+from telemetry.card_metrics import observe_cards
+from telemetry.core.reader import Reading, UnknownCardError
 from telemetry.node import NodeTelemetry
 from telemetry.nvml import NvmlCards, uuid_of
+from telemetry.otel import start_metrics
 
 
 class Commands:
@@ -26,14 +29,22 @@ class Commands:
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._cards = NvmlCards(retry_s=10.0, clock=lambda: self._now)
+        self._cards = NvmlCards(retry_s=10.0, slow_s=15.0, clock=lambda: self._now)
         self._node: NodeTelemetry | None = None
 
     def advance(self, seconds: float) -> None:
         self._now += seconds
 
     def read(self) -> list[dict[str, Any]]:
-        return [asdict(sample) for sample in self._cards.read()]
+        """All samples of one look at every lane."""
+        return [asdict(sample) for reading in self._look() for sample in reading.samples]
+
+    def faults(self) -> list[list[Any]]:
+        """UUID and number of all faults of one look at every lane."""
+        return [[xid.uuid, xid.xid] for reading in self._look() for xid in reading.xids]
+
+    def _look(self) -> list[Reading]:
+        return [lane.read() for lane in self._cards.lanes()]
 
     def problems(self) -> list[str]:
         return list(self._cards.problems())
@@ -51,30 +62,84 @@ class Commands:
             return f"UnknownCardError: {error}"
 
     def start_node(self, period_s: float) -> None:
-        self._node = NodeTelemetry("n", "h", NvmlCards(), period_s=period_s)
+        self._node = NodeTelemetry("n", "h", NvmlCards(retry_s=0.05), period_s=period_s)
         self._node.start()
 
-    def node(self) -> dict[str, Any]:
+    def export_node(self) -> None:
+        """Export the node's cards to where the environment says."""
         assert self._node is not None
-        samplers = [t for t in threading.enumerate() if t.name == "card-sampler"]
+        metrics = start_metrics("test")
+        assert metrics is not None
+        observe_cards(
+            metrics.meter, latest=self._node.latest, loads=self._node.loads, stale_after_s=3.0
+        )
+
+    def node(self) -> dict[str, Any]:
+        """What the node knows, and its threads."""
+        assert self._node is not None
+        snapshot = self._node.snapshot()
         return {
-            "ages": {aged.sample.uuid: aged.age_s for aged in self._node.latest()},
-            "samplers": len(samplers),
-            "problems": list(self._node.snapshot().problems),
+            "ages": {aged.sample.uuid: aged.age_s for aged in snapshot.latest},
+            "temps": {aged.sample.uuid: aged.sample.temp_c for aged in snapshot.latest},
+            "times": {
+                aged.sample.uuid: [
+                    sample.timestamp
+                    for sample in snapshot.samples
+                    if sample.uuid == aged.sample.uuid
+                ]
+                for aged in snapshot.latest
+            },
+            "xids": [[event.uuid, event.xid, event.count] for event in snapshot.xids],
+            "threads": sorted(thread.name for thread in _sampler_threads()),
+            "problems": list(snapshot.problems),
         }
 
     def close_node(self, timeout_s: float) -> bool:
         assert self._node is not None
         return self._node.close(timeout_s)
 
-    def cpu_s(self, ticks: int) -> float:
-        """Mean CPU time of one tick: reading all cards and keeping the samples."""
-        telemetry = NodeTelemetry("n", "h", NvmlCards())
+    def tick_cpu_s(self, ticks: int, slow_s: float) -> float:
+        """Mean CPU time of one tick in one thread: reading all cards and keeping the samples."""
+        telemetry = NodeTelemetry("n", "h", NvmlCards(slow_s=slow_s))
         telemetry.tick()
         before = time.process_time()
         for _ in range(ticks):
             telemetry.tick()
         return (time.process_time() - before) / ticks
+
+    def run(self, period_s: float, run_s: float, export: bool) -> dict[str, float]:
+        """Samples for a while: CPU time a period, and the longest time between two samples of a
+        card, s."""
+        self.start_node(period_s)
+        assert self._node is not None
+        self._node.wait_first(10.0)
+        if export:
+            self.export_node()
+        before, began = (_thread_cpu_s(), time.process_time()), time.monotonic()
+        time.sleep(run_s)
+        after = (_thread_cpu_s(), time.process_time())
+        ticks = (time.monotonic() - began) / period_s
+        gaps = [
+            later - earlier
+            for times in self.node()["times"].values()
+            for earlier, later in pairwise(times)
+        ]
+        return {
+            "thread_cpu_s": (after[0] - before[0]) / ticks,
+            "cpu_s": (after[1] - before[1]) / ticks,
+            "gap_s": max(gaps),
+        }
+
+
+def _sampler_threads() -> list[threading.Thread]:
+    names = {"card-sampler", "card-reader"}
+    return [thread for thread in threading.enumerate() if thread.name in names]
+
+
+def _thread_cpu_s() -> float:
+    """CPU time of the sampler's threads so far."""
+    ids = [thread.ident for thread in _sampler_threads() if thread.ident is not None]
+    return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in ids)
 
 
 class NvmlChild:

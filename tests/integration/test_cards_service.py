@@ -26,7 +26,7 @@ from tests.processes import free_port
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 PATIENCE_S = 90.0
-CARDS = 3
+CARDS = 8
 SETTINGS = {
     "engine": {
         "kind": "simulated",
@@ -35,12 +35,13 @@ SETTINGS = {
     "cards": "nvml",
     "replicas": "every_card",
     "replica_cpus": 0.1,
+    "access": {"keys": "off"},
     "telemetry": {"sample_period_s": 0.2},
 }
 SCENE = "\n".join(
     f"{('Ann', 'Ben')[n % 2]}: This is what I have to say about matter number {n} of the agenda, "
     "and I shall say no more about it."
-    for n in range(20)
+    for n in range(40)
 )
 
 

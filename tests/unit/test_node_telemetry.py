@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import pickle
-import threading
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.core.reader import CardReader, CardSource, NoCards, UnknownCardError
-from telemetry.core.sample import CardSample
+from telemetry.core.reader import CardReader, NoCards, Reading, UnknownCardError
+from telemetry.core.sample import CardSample, XidEvent
 from telemetry.node import (
     MAX_REPLICAS,
     REPORT_EXPIRY_S,
     NodeTelemetry,
     TelemetryConfig,
     make_reader,
-    next_deadline,
 )
 from telemetry.nvml import NvmlCards
 from telemetry.simulated import SimulatedCards
 from tests.records import record
+from tests.unit.scripted_cards import ScriptedCards
 
 
 class Clock:
@@ -33,36 +31,14 @@ class Clock:
         return self.now
 
 
-class ScriptedCards:
-    """A reader whose readings are functions, and which tells when it was asked."""
-
-    source: CardSource = "nvml"
-
-    def __init__(self, readings: Callable[[], tuple[CardSample, ...]]) -> None:
-        self._readings = readings
-        self.closed = threading.Event()
-        self.threads: set[int] = set()
-        self.reads = threading.Semaphore(0)
-
-    def read(self) -> tuple[CardSample, ...]:
-        self.threads.add(threading.get_ident())
-        self.reads.release()
-        return self._readings()
-
-    def problems(self) -> tuple[str, ...]:
-        return ("card 1: warm",)
-
-    def close(self) -> None:
-        self.closed.set()
+CARD = CardSample(1.0, 0, "GPU-0", "card", simulated=False, temp_c=41.0)
 
 
-def one_card() -> tuple[CardSample, ...]:
-    return (CardSample(1.0, 0, "GPU-0", "card", simulated=False, temp_c=41.0),)
+def one_card() -> Reading:
+    return Reading((CARD,))
 
 
-def node(reader: CardReader, clock: Clock | None = None, period_s: float = 0.01) -> NodeTelemetry:
-    if clock is None:
-        return NodeTelemetry("n1", "host", reader, period_s=period_s)
+def node(reader: CardReader, clock: Clock) -> NodeTelemetry:
     return NodeTelemetry("n1", "host", reader, clock=clock, wall=lambda: 1e9 + clock.now)
 
 
@@ -73,7 +49,7 @@ def simulated(count: int, clock: Clock) -> tuple[NodeTelemetry, SimulatedCards]:
 
 def test_a_snapshot_tells_all_and_crosses_process_borders() -> None:
     clock = Clock()
-    telemetry = node(ScriptedCards(one_card), clock)
+    telemetry = node(ScriptedCards(card=one_card), clock)
     telemetry.tick()
     telemetry.record(record())
     telemetry.load("r", "GPU-0", 1, 2)
@@ -81,7 +57,7 @@ def test_a_snapshot_tells_all_and_crosses_process_borders() -> None:
     snapshot = telemetry.snapshot()
     assert pickle.loads(pickle.dumps(snapshot)) == snapshot
     assert (snapshot.node, snapshot.host, snapshot.source) == ("n1", "host", "nvml")
-    assert snapshot.samples == one_card()
+    assert snapshot.samples == (CARD,)
     assert [(aged.sample.uuid, aged.age_s) for aged in snapshot.latest] == [("GPU-0", 5.0)]
     assert snapshot.totals.audio_s == 8.0
     assert [(load.replica, load.busy, load.age_s) for load in snapshot.loads] == [("r", 1, 5.0)]
@@ -89,78 +65,30 @@ def test_a_snapshot_tells_all_and_crosses_process_borders() -> None:
     assert telemetry.snapshot(since=1.0).samples == ()
 
 
-def test_a_failing_reader_is_told_and_survived() -> None:
-    fail = True
-
-    def readings() -> tuple[CardSample, ...]:
-        if fail:
-            raise RuntimeError("the bus is on fire")
-        return one_card()
-
-    telemetry = node(ScriptedCards(readings), Clock())
+def test_faults_are_counted_and_leave_after_an_hour() -> None:
+    clock = Clock()
+    seen = [XidEvent(1.0, "GPU-0", 48), XidEvent(2.0, "GPU-0", 48), XidEvent(2.0, "GPU-0", 13)]
+    telemetry = node(ScriptedCards(faults=lambda: Reading(xids=tuple(seen))), clock)
     telemetry.tick()
-    assert "sampler: RuntimeError: the bus is on fire" in telemetry.snapshot().problems
-    fail = False
+    seen.clear()
     telemetry.tick()
-    assert telemetry.snapshot().problems == ("card 1: warm",)
-    assert len(telemetry.latest()) == 1
-
-
-def test_one_thread_samples_again_and_again_and_closes_the_reader() -> None:
-    reader = ScriptedCards(one_card)
-    telemetry = node(reader)
-    telemetry.start()
-    for _ in range(5):
-        assert reader.reads.acquire(timeout=10)
-    assert telemetry.close(timeout_s=10)
-    assert telemetry.close(timeout_s=10)
-    assert reader.closed.is_set()
-    assert len(reader.threads) == 1
-    assert threading.get_ident() not in reader.threads
-
-
-def test_a_hanging_driver_stops_neither_snapshots_nor_close_and_gets_no_second_thread() -> None:
-    hang, inside, released = threading.Event(), threading.Event(), threading.Event()
-
-    def readings() -> tuple[CardSample, ...]:
-        if hang.is_set():
-            inside.set()
-            assert released.wait(60)
-        return one_card()
-
-    reader = ScriptedCards(readings)
-    telemetry = node(reader)
-    telemetry.start()
-    assert reader.reads.acquire(timeout=10)
-    hang.set()
-    assert inside.wait(10)
-    before = telemetry.latest()[0].age_s
-    assert telemetry.latest()[0].age_s > before
-    assert telemetry.snapshot().latest[0].sample.temp_c == 41.0
-    assert not telemetry.close(timeout_s=0.05)
-    assert not reader.closed.is_set()
-    released.set()
-    assert telemetry.close(timeout_s=10)
-    assert reader.closed.is_set()
-    assert len(reader.threads) == 1
+    told = (XidEvent(2.0, "GPU-0", 48, 2), XidEvent(2.0, "GPU-0", 13))
+    assert telemetry.snapshot().xids == told
+    assert pickle.loads(pickle.dumps(telemetry.snapshot())).xids == told
+    clock.now += 3_601
+    assert telemetry.snapshot().xids == ()
 
 
 def test_a_slow_reading_is_as_old_as_it_took() -> None:
     clock = Clock()
 
-    def readings() -> tuple[CardSample, ...]:
+    def slow() -> Reading:
         clock.now += 20.0
         return one_card()
 
-    telemetry = node(ScriptedCards(readings), clock)
+    telemetry = node(ScriptedCards(card=slow), clock)
     telemetry.tick()
     assert telemetry.latest()[0].age_s == 20.0
-
-
-def test_closing_before_the_start_closes_the_reader() -> None:
-    reader = ScriptedCards(one_card)
-    assert node(reader).close()
-    assert reader.closed.is_set()
 
 
 def test_load_warms_the_card_it_is_on_and_expires() -> None:
@@ -216,20 +144,9 @@ def test_what_replicas_say_is_bounded() -> None:
     assert "r5" in names
 
 
-@given(st.floats(0, 1e6), st.floats(0, 1e4), st.floats(0.01, 100))
-def test_the_next_tick_is_the_first_on_the_grid_after_now(
-    deadline: float, late_s: float, period_s: float
-) -> None:
-    now = deadline + late_s
-    following = next_deadline(deadline, now, period_s)
-    tolerance = 1e-9 * max(now, 1) + 1e-9
-    assert now - tolerance <= following <= now + period_s + tolerance
-    ticks = (following - deadline) / period_s
-    assert ticks == pytest.approx(round(ticks), abs=1e-4)
-
-
 def test_a_config_chooses_the_reader() -> None:
     assert isinstance(make_reader(TelemetryConfig("none"), "n"), NoCards)
     assert isinstance(make_reader(TelemetryConfig("nvml"), "n"), NvmlCards)
     chosen = make_reader(TelemetryConfig("simulated", simulated_cards=3), "n")
-    assert len(chosen.read()) == 3
+    (lane,) = chosen.lanes()
+    assert len(lane.read().samples) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
@@ -55,6 +56,36 @@ def test_a_loaded_card_follows_the_first_order_model_and_its_neighbour_stays_coo
     assert cooled.power_w == MODEL.idle_w
 
 
+def test_a_card_beyond_its_slowdown_point_says_so_and_slows_down() -> None:
+    clock = Clock()
+    model = CardModel(full_c=90.0, slowdown_c=80.0)
+    made = SimulatedCards(1, node="n", model=model, clock=clock, wall=clock)
+    (uuid,) = made.uuids
+    made.set_load(uuid, 1, 1)
+    (cool,) = made.read()
+    clock.now += 10 * model.tau_s
+    (hot,) = made.read()
+    assert (cool.throttle, cool.sm_clock_mhz) == ((), model.full_mhz)
+    assert hot.throttle == ("hw_slowdown", "hw_thermal")
+    assert hot.sm_clock_mhz == model.slowed_mhz
+    assert (cool.temp_slowdown_c, hot.temp_slowdown_c) == (80.0, 80.0)
+    assert cool.margin_c == 80.0 - model.idle_c
+    assert hot.margin_c == pytest.approx(-10.0, abs=0.01)
+
+
+def test_energy_is_power_times_time_and_nothing_made_up_is_told() -> None:
+    clock = Clock()
+    reader = cards(1, clock)
+    clock.now += 10
+    reader.set_load(reader.uuids[0], 1, 1)
+    clock.now += 5
+    (sample,) = reader.read()
+    assert sample.energy_j == pytest.approx(10 * MODEL.idle_w + 5 * MODEL.limit_w)
+    told = {field.name for field in fields(sample) if getattr(sample, field.name) is not None}
+    assert not {name for name in told if name.startswith(("ecc_", "rows_", "pcie_", "mig"))}
+    assert (sample.processes, sample.pstate, sample.fan_percent) == (None, None, None)
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(-1, 9), st.integers(0, 8))))
 def test_no_load_and_no_step_leaves_the_model_s_range(
     story: list[tuple[float, int, int]],
@@ -68,6 +99,7 @@ def test_no_load_and_no_step_leaves_the_model_s_range(
         known = (now.temp_c, now.gpu_util, now.power_w, now.mem_used_bytes)
         assert None not in known
         assert MODEL.idle_c <= known[0] <= MODEL.full_c
+        assert (now.throttle == ("idle",)) == (now.gpu_util == 0)
         assert 0 <= known[1] <= 100
         assert MODEL.idle_w <= known[2] <= MODEL.limit_w
         assert known[3] <= MODEL.memory_bytes

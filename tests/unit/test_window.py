@@ -58,6 +58,7 @@ def test_a_silent_card_ages_then_is_forgotten() -> None:
     assert [s.index for s in window.samples(500.0)] == [0]
     window.add(601.0, [sample(0, 601.0)])
     assert [a.sample.index for a in window.latest(601.0)] == [0]
+    assert window.latest(1_202.0) == ()
 
 
 def test_a_card_that_gets_its_name_back_is_not_counted_twice() -> None:
