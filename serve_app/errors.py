@@ -14,12 +14,16 @@
     |   +-- InputTooLongError        413
     |   +-- BodyTooLargeError        413         more bytes than a request may have
     |   +-- SlowBodyError            408         a body that does not come
+    |   +-- ConflictError            409         the resource is not in the state for this
+    |   +-- RangeError               416         a part that the file does not have
     +-- NotFoundError                404   no
     +-- UnauthorizedError            401   no    no key, or one that nobody knows
     +-- ForbiddenError               403   no    a key that may not do this
     +-- OverloadedError              429   yes   a queue is full
     |   +-- RateLimitedError         429   yes   a key has used what it may
     +-- NotReadyError                503   yes   no replica can speak right now
+    |   +-- CardPausedError          503   yes   this card is too hot; another one may take it
+    |   +-- AllPausedError           503   yes   every card is too hot
     |   +-- DrainingError            503   yes   this process ends; another one serves
     +-- ConfigError                  500   no    the settings contradict themselves
     +-- EngineError                  500   yes   one attempt at one segment failed
@@ -136,6 +140,20 @@ class SlowBodyError(InvalidInputError):
     code = "body_timeout"
 
 
+class ConflictError(InvalidInputError):
+    """What is asked for does not fit the state that the resource is in."""
+
+    status = 409
+    code = "conflict"
+
+
+class RangeError(InvalidInputError):
+    """A part of a file that lies outside of it."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+
 class UnauthorizedError(ServeError):
     """No key, or one that nobody knows."""
 
@@ -177,6 +195,18 @@ class NotReadyError(ServeError):
     status = 503
     code = "not_ready"
     retry_helps = True
+
+
+class CardPausedError(NotReadyError):
+    """A card that takes no new work, since it is too hot; another one may take it."""
+
+    code = "card_paused"
+
+
+class AllPausedError(NotReadyError):
+    """Every card is too hot to take new work."""
+
+    code = "all_cards_paused"
 
 
 class DrainingError(NotReadyError):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 
 import ray
 from ray import serve
 
+from serve_app.capacity import load_name
 from serve_app.config import Settings
 from serve_app.engines.registry import create
+from serve_app.permit import Permit
 from serve_app.replica import ReplicaIdentity, ReplicaInfo, Speaker
+from serve_app.watching import telemetry_config
 from telemetry.actor import NodeLink, assigned_card, local_actor
-from telemetry.node import TelemetryConfig
 from telemetry.otel import Metrics, flush_spans, start_metrics
 from telemetry.spans import NoSynthesisHook, SynthesisMetrics
 
@@ -33,7 +34,10 @@ class RunningReplica:
 
     def __init__(self, speaker: Speaker, metrics: Metrics | None) -> None:
         self.speaker, self._metrics = speaker, metrics
-        self._reporting = asyncio.create_task(self._report_load())
+        self._background = (
+            asyncio.create_task(self._report_load()),
+            asyncio.create_task(speaker.permit.follow()),
+        )
 
     @property
     def info(self) -> ReplicaInfo:
@@ -42,9 +46,9 @@ class RunningReplica:
 
     async def close(self) -> None:
         """Stop the engine and flush what is still to be exported; bounded."""
-        self._reporting.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._reporting
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self.speaker.close()
         await asyncio.to_thread(flush_spans)
         if self._metrics is not None:
@@ -57,29 +61,33 @@ class RunningReplica:
 
 
 async def start_replica(settings: Settings) -> RunningReplica:
-    """Make the engine, find the card, speak a test word.
+    """Make the engine, find the card, speak a test sentence.
 
     Raises:
         ConfigError: The engine can't be made on this machine.
         EngineError, BadAudioError: It does not speak; Serve tries again, a bounded number of times.
     """
-    options = {**settings.engine.options, "slots": settings.engine.slots}
-    engine = await asyncio.to_thread(create, settings.engine.kind, options)
-    replica = serve.get_replica_context().replica_id.unique_id
+    engine = await asyncio.to_thread(create, settings.engine.kind, settings.engine_options)
+    context = serve.get_replica_context()
+    replica = context.replica_id.unique_id
+    # Nodes hear of the replicas of all applications; each ingress counts its own.
+    reporter = load_name(context.app_name, replica)
     node = ray.get_runtime_context().get_node_id()
     actor = await local_actor(telemetry_config(settings), _ACTOR_TIMEOUT_S)
     card = None
     if settings.cards == "nvml":
         card = await asyncio.to_thread(assigned_card)
     elif settings.cards == "simulated" and actor is not None:
-        card = await asyncio.wait_for(actor.assign_simulated.remote(replica), _ACTOR_TIMEOUT_S)
+        card = await asyncio.wait_for(actor.assign_simulated.remote(reporter), _ACTOR_TIMEOUT_S)
     simulated = settings.cards == "simulated" or engine.info.name == "simulated"
     metrics = start_metrics(f"replica-{replica}", {"ray.node_id": node})
+    link = NodeLink(actor, reporter, card)
     speaker = Speaker(
         engine,
         ReplicaIdentity(replica=replica, node=node, card_uuid=card, simulated=simulated),
-        NodeLink(actor, replica, card),
+        link,
         NoSynthesisHook() if metrics is None else SynthesisMetrics(metrics.meter),
+        permit=Permit(link.permit if link.guarded else None),
     )
     try:
         await speaker.warm_up()
@@ -88,12 +96,3 @@ async def start_replica(settings: Settings) -> RunningReplica:
         raise
     logger.info("replica %s speaks with %s on card %s", replica, engine.info.model, card)
     return RunningReplica(speaker, metrics)
-
-
-def telemetry_config(settings: Settings) -> TelemetryConfig:
-    """What each node watches, from the application's settings."""
-    return TelemetryConfig(
-        cards=settings.cards,
-        simulated_cards=settings.simulated_cards,
-        period_s=settings.telemetry.sample_period_s,
-    )

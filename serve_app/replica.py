@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,14 +23,17 @@ from serve_app.engines.base import (
     SpeakTask,
     SpeechEnd,
 )
+from serve_app.engines.slots import Slots
 from serve_app.errors import BadAudioError, EngineError, ServeError
+from serve_app.permit import Permit
 from serve_app.pieces import SpeechReport, Started, TakeItem
 from telemetry.core.sample import CANCELLED, SynthesisRecord
 from telemetry.spans import Span, SynthesisHook, describe, error_type, synthesis_span
 
 logger = logging.getLogger(__name__)
 
-TEST_WORD = "Ready."
+TEST_WORDS = "The stage is set, and every voice is ready."
+_TEST_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Speaker:
         identity: Where this replica runs.
         node: The node's book.
         metrics: Turns records into metrics.
+        permit: What the thermal guard allows this card.
         clock: Monotonic seconds.
         wall_clock: Unix seconds, for time stamps only.
     """
@@ -92,13 +96,16 @@ class Speaker:
         node: NodeSink,
         metrics: SynthesisHook,
         *,
+        permit: Permit | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine, self._identity = engine, identity
         self._node, self._metrics = node, metrics
+        self.permit = permit or Permit()
         self._clock, self._wall_clock = clock, wall_clock
         self._busy = 0
+        self._places = Slots(engine.slots)
 
     @property
     def info(self) -> ReplicaInfo:
@@ -106,44 +113,68 @@ class Speaker:
         return ReplicaInfo(self._identity, self._engine.info, self._engine.slots)
 
     async def warm_up(self) -> None:
-        """Speak a test word, so that a replica that is up has spoken.
+        """Speak a sentence, so that a replica that is up has spoken.
 
         Raises:
             EngineError, BadAudioError: The engine does not work.
         """
-        voice = self._engine.info.voices[0].id
-        task = SpeakTask(key="warm-up", lines=(Line("", voice, TEST_WORD),), seed=0, est_s=1.0)
+        info = self._engine.info
+        voice = info.test_voice or info.voices[0].id
+        line = Line("Test", voice, TEST_WORDS)
+        task = SpeakTask(key="warm-up", lines=(line,), seed=0, est_s=_TEST_S)
         heard = 0
         async with aclosing(self._engine.speak(task)) as items:
             async for item in items:
                 heard += len(item.pcm) if isinstance(item, Chunk) else 0
         if heard == 0:
-            raise BadAudioError(f"the engine gave no audio for the test word {TEST_WORD!r}")
+            raise BadAudioError(f"the engine gave no audio for the test {TEST_WORDS!r}")
 
     async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
         """Speak one task: :class:`Started`, chunks, :class:`SpeechReport`.
 
+        An engine that has lowered its slots is sent more than it has; who then waits has not
+        started yet.
+
         Raises:
+            CardPausedError: The card is too hot for it; nothing was started.
             ServeError: As the engine's; anything else becomes an EngineError.
         """
+        self.permit.check(self._busy, self._engine.slots)
         self._change_load(+1)
         try:
-            with self._span(task) as span:
-                watch = _Watch(span, self._clock)
-                try:
-                    yield Started(self._identity.replica, self._engine.info.revision)
-                    async with aclosing(self._spoken(task, watch)) as items:
-                        async for item in items:
-                            yield item
-                except BaseException as failure:
-                    # Whoever has the report may leave before the stream is exhausted.
-                    if not watch.complete:
-                        watch.error = CANCELLED if _is_leaving(failure) else error_type(failure)
-                    raise
-                finally:
-                    self._tell(task, watch)
+            async with self._place(), aclosing(self._told(task)) as items:
+                async for item in items:
+                    yield item
         finally:
             self._change_load(-1)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the slots that the engine has now."""
+        self._places.resize(self._engine.slots)
+        await self._places.acquire()
+        try:
+            yield
+        finally:
+            self._places.resize(self._engine.slots)
+            self._places.release()
+
+    async def _told(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+        """Speak a task and tell of it."""
+        with self._span(task) as span:
+            watch = _Watch(span, self._clock)
+            try:
+                yield Started(self._identity.replica, self._engine.info.revision)
+                async with aclosing(self._spoken(task, watch)) as items:
+                    async for item in items:
+                        yield item
+            except BaseException as failure:
+                # Whoever has the report may leave before the stream is exhausted.
+                if not watch.complete:
+                    watch.error = CANCELLED if _is_leaving(failure) else error_type(failure)
+                raise
+            finally:
+                self._tell(task, watch)
 
     async def _spoken(self, task: SpeakTask, watch: _Watch) -> AsyncGenerator[TakeItem, None]:
         try:
@@ -193,6 +224,7 @@ class Speaker:
     async def close(self) -> None:
         """Stop the engine; the node is told that nothing runs here any more."""
         self._node.load(0, self._engine.slots)
+        self._places.close()
         await self._engine.close()
 
     def _record(self, task: SpeakTask, watch: _Watch) -> SynthesisRecord:

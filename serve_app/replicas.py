@@ -13,7 +13,13 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.engines.base import EngineInfo, SpeakTask
-from serve_app.errors import EngineCrashedError, EngineError, NotReadyError, ServeError
+from serve_app.errors import (
+    CardPausedError,
+    EngineCrashedError,
+    EngineError,
+    NotReadyError,
+    ServeError,
+)
 from serve_app.ingress.service import Readiness
 from serve_app.pieces import SpeechReport, Started, TakeItem
 from serve_app.replica import ReplicaInfo
@@ -21,6 +27,8 @@ from telemetry.spans import Span, segment_span
 
 _DESCRIBE_TIMEOUT_S = 3.0
 _FRESH_S = 30.0
+_PAUSED_RETRY_S = 0.02
+_PAUSED_RETRY_MOST_S = 0.5
 
 
 class ReplicaHandle:
@@ -51,10 +59,28 @@ class ReplicaHandle:
             key=task.key,
             characters=sum(len(line.text) for line in task.lines),
         ) as span:
-            async with aclosing(self._called(task, span)) as items:
+            async with aclosing(self._accepted(task, span)) as items:
                 async for item in items:
                     self._note(item)
                     yield item
+
+    async def _accepted(self, task: SpeakTask, span: Span) -> AsyncGenerator[TakeItem, None]:
+        """As :meth:`_called`, of the first replica whose card is not too hot.
+
+        Who asks has a time-out of its own for the first item, so this may try for ever.
+        """
+        pause_s = _PAUSED_RETRY_S
+        while True:
+            try:
+                async with aclosing(self._called(task, span)) as items:
+                    async for item in items:
+                        yield item
+            except CardPausedError:
+                span.event("card paused", {"vibevoice.wait": pause_s})
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _PAUSED_RETRY_MOST_S)
+            else:
+                return
 
     async def _called(self, task: SpeakTask, span: Span) -> AsyncGenerator[TakeItem, None]:
         with span.active():

@@ -17,6 +17,12 @@ from ray.serve.request_router import (
     RunningReplica,
 )
 
+GUARD_STATE = "guard_state"
+"""Key of a replica's routing statistics: ``open``, ``eased`` or ``paused``."""
+
+# The replica itself refuses within half a second; this only spares the detours.
+_STATS_PERIOD_S = 2.0
+
 
 class EveryReplica(FIFOMixin, RequestRouter):  # type: ignore[misc] # Ray ships no types
     """The least loaded of all replicas, in the order in which segments were sent."""
@@ -26,18 +32,31 @@ class EveryReplica(FIFOMixin, RequestRouter):  # type: ignore[misc] # Ray ships 
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """All candidates as one rank, shuffled so that ties don't favour the first."""
+        """Candidates by what their cards may take, shuffled so that ties don't favour the first."""
         if not candidate_replicas:
             if pending_request is not None:  # an empty answer without this spins
                 pending_request.routing_context.should_backoff = True
             return []
-        return [random.sample(candidate_replicas, len(candidate_replicas))]
+        ranks = [
+            [replica for replica in candidate_replicas if _guard_state(replica) == state]
+            for state in ("open", "eased")
+        ]
+        # Where all are paused one of them must be named: an empty answer hangs the request. The
+        # replica itself refuses, and whoever sent it tries again.
+        found = [rank for rank in ranks if rank] or [candidate_replicas]
+        return [random.sample(rank, len(rank)) for rank in found]
+
+
+def _guard_state(replica: RunningReplica) -> str:
+    return str((replica.routing_stats or {}).get(GUARD_STATE, "open"))
 
 
 def router_config() -> RequestRouterConfig:
     """The router of the ``Synth`` deployment, with waits that are short beside a segment."""
     return RequestRouterConfig(
         request_router_class="serve_app.routing.EveryReplica",
+        request_routing_stats_period_s=_STATS_PERIOD_S,
+        request_routing_stats_timeout_s=5.0,
         initial_backoff_s=0.005,
         backoff_multiplier=1.5,
         max_backoff_s=0.05,

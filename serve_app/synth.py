@@ -39,8 +39,12 @@ class Synth:
                 yield item
 
     async def describe(self) -> ReplicaInfo:
-        """Engine, card and slots of this replica, which has spoken a test word."""
+        """Engine, card and slots of this replica, which has spoken a test sentence."""
         return self._replica.info
+
+    def record_routing_stats(self) -> dict[str, str]:
+        """What the router must know of this replica; see :mod:`serve_app.routing`."""
+        return {"guard_state": self._replica.speaker.permit.state}
 
     async def check_health(self) -> None:
         """Raise if the engine is beyond repair; Serve then replaces this replica."""

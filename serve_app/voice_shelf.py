@@ -58,8 +58,11 @@ class Shelf:
         self._store = store
         self._parsed: dict[str, tuple[StoredFile, VoiceRecord | str]] = {}
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self, voice_id: str | None = None) -> tuple[Entry, ...]:
         """Every pair of files that has a record, in the order of file names.
+
+        Args:
+            voice_id: Only the pairs of this voice; the records of others are not read.
 
         Raises:
             NotReadyError: The store can't be reached.
@@ -69,7 +72,7 @@ class Shelf:
         parsed = {}
         for name in sorted(files):
             match = _RECORD.fullmatch(name)
-            if match is None:
+            if match is None or voice_id not in {None, match["id"]}:
                 continue
             known = self._parsed.get(name)
             try:
@@ -80,7 +83,8 @@ class Shelf:
                 continue
             parsed[name] = known
             entries.append(Entry(match["id"], match["stem"], found))
-        self._parsed = parsed
+        # What was not asked for stays known; what has gone is forgotten with the next full listing.
+        self._parsed = parsed if voice_id is None else {**self._parsed, **parsed}
         return tuple(entries)
 
     def put(self, record: VoiceRecord, flac: bytes) -> str:

@@ -127,19 +127,26 @@ class VoiceLibrary:
             f"no voice is called {reference[:MAX_NAME_CHARACTERS]!r}; there are: {names}", "voice"
         )
 
-    def samples(self, voice_id: str) -> NDArray[np.float32]:
-        """Samples of a voice, 24 kHz mono, full scale -1..1, shape ``(n,)``; blocks.
+    def pcm(self, voice_id: str) -> Pcm:
+        """Samples of a voice, 24 kHz mono, shape ``(n,)``; blocks.
 
-        Exactly the stored 16-bit samples over 32768. Nothing is cached: who needs them often
-        keeps what it makes of them.
+        Exactly those that were stored. Nothing is cached: who needs them often keeps what it
+        makes of them.
 
         Raises:
             NotFoundError: There is no such voice.
             ServeError: What is stored is not what was uploaded.
             NotReadyError: The store can't be reached.
         """
-        pcm = self._audio(voice_id)[1]
-        return pcm.astype(np.float32) / np.float32(FULL_SCALE)
+        return self._audio(voice_id)[1]
+
+    def samples(self, voice_id: str) -> NDArray[np.float32]:
+        """:meth:`pcm` over 32768, full scale -1..1; blocks.
+
+        Raises:
+            NotFoundError, ServeError, NotReadyError: See there.
+        """
+        return self.pcm(voice_id).astype(np.float32) / np.float32(FULL_SCALE)
 
     def audio(self, voice_id: str) -> bytes:
         """The FLAC file of a voice, checked; blocks.
@@ -194,7 +201,7 @@ class VoiceLibrary:
             NotFoundError: There is none.
             NotReadyError: The store can't be reached.
         """
-        stems = [entry.stem for entry in self._shelf.entries() if entry.id == voice_id]
+        stems = [entry.stem for entry in self._shelf.entries(voice_id)]
         if not stems:
             raise _not_found(voice_id)
         for stem in stems:
@@ -212,11 +219,10 @@ class VoiceLibrary:
     def _entry(self, voice_id: str) -> tuple[str, VoiceRecord]:
         """Stem and record of a voice."""
         problem = None
-        for entry in self._shelf.entries():
-            if entry.id == voice_id:
-                if isinstance(entry.found, VoiceRecord):
-                    return entry.stem, entry.found
-                problem = entry.found
+        for entry in self._shelf.entries(voice_id):
+            if isinstance(entry.found, VoiceRecord):
+                return entry.stem, entry.found
+            problem = entry.found
         raise _not_found(voice_id) if problem is None else _damaged(voice_id, problem)
 
     def _audio(self, voice_id: str) -> tuple[bytes, Pcm]:

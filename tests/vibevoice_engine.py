@@ -11,7 +11,7 @@ from transformers import VibeVoiceForConditionalGeneration
 
 from serve_app.engines.vibevoice import VibeVoiceEngine
 from serve_app.engines.vibevoice_load import Checkpoint, LoadedModel, load
-from serve_app.engines.vibevoice_thread import MemoryReading
+from serve_app.engines.vibevoice_memory import MemoryReading
 from tests.tiny_vibevoice import ArrayVoices, checkpoint
 
 

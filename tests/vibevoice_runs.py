@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from serve_app.engines.base import Line
+from serve_app.engines.vibevoice_graphs import Runner
 from serve_app.engines.vibevoice_load import LoadedModel
 from serve_app.engines.vibevoice_loop import Batch, Row
 from serve_app.engines.vibevoice_prefill import Reader
@@ -60,7 +61,11 @@ SEGMENTS = (
 
 
 def speak(
-    loaded: LoadedModel, segments: Sequence[Segment], voices: ArrayVoices | None = None
+    loaded: LoadedModel,
+    segments: Sequence[Segment],
+    *,
+    runner: Runner | None = None,
+    piece: int | None = None,
 ) -> list[Samples]:
     """The samples of each segment, spoken in one batch."""
     waiting = list(segments)
@@ -68,8 +73,8 @@ def speak(
     owner: dict[Row, int] = {}
     frame = 0
     with torch.inference_mode():
-        reader = Reader(loaded, voices or ArrayVoices())
-        batch = Batch(loaded, reader.begin())
+        reader = Reader(loaded, ArrayVoices(), piece=piece)
+        batch = Batch(loaded, reader.begin(), runner)
         while waiting or batch.rows:
             while waiting and waiting[0].arrives <= frame:
                 segment = waiting.pop(0)

@@ -120,6 +120,21 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
+class CardMemory:
+    """What a card's memory was like around the loading of a model, all processes counted.
+
+    Args:
+        total_bytes: Of the card.
+        before_bytes: Used before.
+        after_bytes: Used after.
+    """
+
+    total_bytes: int
+    before_bytes: int
+    after_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What an engine is, constant while it lives.
 
@@ -129,6 +144,10 @@ class EngineInfo:
         revision: Changes whenever the same task would give other samples.
         voices: In the order in which speakers of a script take them by default.
         tokens_per_s: Tokens (frames) per second of audio, for throughput in tokens.
+        library_languages: Languages of the voice library's voices, where the engine speaks with
+            each of them by its id without having listed it; empty if it speaks with none.
+        test_voice: Voice of the test sentence; None takes the first of ``voices``.
+        memory: Of its card around loading; None without a card.
     """
 
     name: str
@@ -136,6 +155,9 @@ class EngineInfo:
     revision: str
     voices: tuple[Voice, ...]
     tokens_per_s: float
+    library_languages: tuple[str, ...] = ()
+    test_voice: str | None = None
+    memory: CardMemory | None = None
 
 
 @runtime_checkable

@@ -13,17 +13,21 @@ from serve_app.errors import ConfigError
 
 
 class _Kind(NamedTuple):
-    """Where an engine's ``create(options)`` is, and the extra that brings what it imports."""
+    """Where an engine's ``create(options)`` is, the extra that brings what it imports, and the
+    options that a task may have."""
 
     module: str
     extra: str | None
+    options: frozenset[str] = frozenset()
 
 
 _KINDS: Final[Mapping[str, _Kind]] = MappingProxyType(
     {
         "piper": _Kind("serve_app.engines.piper", "piper"),
         "simulated": _Kind("serve_app.engines.simulated", None),
-        "vibevoice": _Kind("serve_app.engines.vibevoice", "vibevoice"),
+        "vibevoice": _Kind(
+            "serve_app.engines.vibevoice", "vibevoice", frozenset({"cfg_scale", "steps"})
+        ),
     }
 )
 
@@ -44,7 +48,7 @@ def create(kind: str, options: Mapping[str, Any]) -> Engine:
     """
     if kind not in _KINDS:
         raise ConfigError(f"no engine {kind!r}; there are {', '.join(KINDS)}", "engine")
-    module, extra = _KINDS[kind]
+    module, extra, _ = _KINDS[kind]
     try:
         engine = import_module(module)
     except ModuleNotFoundError as error:
@@ -67,6 +71,11 @@ def checker(kind: str) -> Callable[[tuple[Line, ...]], None]:
     An ingress refuses such text before anything starts.
     """
     return require_speakable if kind == "piper" else _anything
+
+
+def task_options(kind: str) -> frozenset[str]:
+    """Names of the options that a task of this engine may have; no other one has any effect."""
+    return _KINDS[kind].options
 
 
 def _anything(_lines: tuple[Line, ...]) -> None:

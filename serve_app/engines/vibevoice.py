@@ -15,70 +15,43 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import Any, ClassVar, Final, Literal
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from typing import Any, Final
 
 import torch
 
-from serve_app.core.audio import BYTES_PER_SAMPLE, bytes_from_pcm, samples_of
+from serve_app.core.audio import bytes_from_pcm
+from serve_app.core.vram import segment_columns
 from serve_app.engines.base import Chunk, EngineInfo, Line, SpeakTask, SpeechEnd, Voice
 from serve_app.engines.checks import require_voices
 from serve_app.engines.options import parse_options
 from serve_app.engines.slots import Slots, closed_error
+from serve_app.engines.vibevoice_graphs import runner
+from serve_app.engines.vibevoice_library import (
+    TEST_VOICE,
+    JoinedVoices,
+    LibraryVoices,
+    is_library_id,
+)
 from serve_app.engines.vibevoice_load import Checkpoint, LoadedModel, load
 from serve_app.engines.vibevoice_loop import Batch, Row, probe
-from serve_app.engines.vibevoice_order import Ended, Order
+from serve_app.engines.vibevoice_memory import MemoryReading, card_memory, slots_with_room
+from serve_app.engines.vibevoice_options import VibeVoiceOptions, require_sampling
+from serve_app.engines.vibevoice_order import Ended, Order, Packer
 from serve_app.engines.vibevoice_prefill import Reader
 from serve_app.engines.vibevoice_prompt import turns_of
-from serve_app.engines.vibevoice_thread import LoopThread, MemoryReading
-from serve_app.engines.vibevoice_voices import FileVoices, VoiceSource, checked
+from serve_app.engines.vibevoice_thread import LoopThread
+from serve_app.engines.vibevoice_voices import FileVoices, VoiceSource, content_of
 from serve_app.errors import ConfigError, InvalidInputError
+from serve_app.voices import VoiceLibrary
 
-ALGORITHM: Final = 1
+ALGORITHM: Final = 2
 """Raised whenever this package gives other samples for the same task."""
 
+LANGUAGES: Final = ("en", "zh")
 FRAMES_PER_S: Final = 7.5
 HEALTH_TIMEOUT_S: Final = 10.0
 CLOSE_GRACE_S: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class VibeVoiceOptions:
-    """Settings of the VibeVoice engine.
-
-    Args:
-        model: A folder with a checkpoint, or a name on the hub.
-        voices: Path of a recording (1-30 s) for each voice id, in default order.
-        revision: Commit of a model on the hub.
-        device: ``auto`` takes a CUDA card if there is one; else ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: Of the weights; ``auto`` is bfloat16 on a card and float32 on a CPU.
-        slots: Segments spoken at once; lowered by the engine when memory is short.
-        cfg_scale: Guidance of a task that names none.
-        steps: Diffusion steps of a task that names none.
-        threads: Of torch on the CPU; None leaves torch's own choice.
-
-    Raises:
-        ValueError: A number is out of its range.
-    """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    model: str
-    voices: dict[str, str] = field(default_factory=dict)
-    revision: str | None = None
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    slots: int = 8
-    cfg_scale: float = 1.3
-    steps: int = 10
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        _require_sampling(self.cfg_scale, self.steps)
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads {self.threads} must be at least 1")
 
 
 class VibeVoiceEngine:
@@ -86,14 +59,19 @@ class VibeVoiceEngine:
 
     Args:
         loaded: The model.
-        voices: Recordings.
+        voices: Recordings that are there from the start.
+        library: Those that come and go; None for none.
         slots: Segments spoken at once.
         cfg_scale: Guidance of a task that names none.
         steps: Diffusion steps of a task that names none.
         memory: What the card has left; None asks the model's device.
+        cuda_graphs: Record the frames' work on a card and replay it.
+        static_cache_s: Keep room in all slots for segments of so many seconds; None for no room.
+        prefill_chunk: Tokens of a prompt read between two frames; None for the whole prompt.
 
     Raises:
-        ConfigError: A voice is no recording, or the model gives no finite audio.
+        ConfigError: A voice is no recording, the model gives no finite audio, or there is no room
+            for a single slot.
         ValueError: *slots* is below 1.
     """
 
@@ -102,39 +80,51 @@ class VibeVoiceEngine:
         loaded: LoadedModel,
         voices: VoiceSource,
         *,
+        library: LibraryVoices | None = None,
         slots: int = 8,
         cfg_scale: float = 1.3,
         steps: int = 10,
         memory: MemoryReading | None = None,
+        cuda_graphs: bool = False,
+        static_cache_s: float | None = None,
+        prefill_chunk: int | None = None,
     ) -> None:
+        memory = memory or card_memory(loaded.device)
+        columns = None if static_cache_s is None else segment_columns(static_cache_s)
+        if columns is not None:
+            slots = slots_with_room(slots, columns, loaded.shape, memory())
         self._slots = Slots(slots)
-        self._loaded = loaded
+        self._loaded, self._library = loaded, library
         self._cfg_scale, self._steps = cfg_scale, steps
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        recordings = sha256()
-        for voice in voices.ids:
-            recordings.update(voice.encode() + checked(voice, voices.samples(voice)).tobytes())
         self._info = EngineInfo(
             name="vibevoice",
             model=loaded.name,
             revision=f"{loaded.revision}+cfg-{cfg_scale}+steps-{steps}"
-            f"+voices-{recordings.hexdigest()[:12]}+a{ALGORITHM}",
-            voices=tuple(Voice(voice, voice, ("en", "zh")) for voice in voices.ids),
+            f"+voices-{content_of(voices)}+a{ALGORITHM}"
+            + (f"+prefill-{prefill_chunk}" if prefill_chunk else ""),
+            voices=tuple(Voice(voice, voice, LANGUAGES) for voice in voices.ids),
             tokens_per_s=FRAMES_PER_S,
+            library_languages=() if library is None else LANGUAGES,
+            test_voice=None if voices.ids else TEST_VOICE,
+            memory=loaded.memory,
         )
-        reader = Reader(loaded, voices)
+        reader = Reader(loaded, JoinedVoices(voices, library), piece=prefill_chunk)
         with torch.inference_mode():
             spare = Batch(loaded, reader.begin())
             if not probe(spare, reader.begin):
                 raise ConfigError(f"{loaded.name} gives samples that are no numbers", "engine")
+            batch = Batch(loaded, reader.begin(), runner(loaded.device, cuda_graphs=cuda_graphs))
+            if columns is not None:
+                batch.reserve(slots, columns)
             self._thread = LoopThread(
-                Batch(loaded, reader.begin()),
+                batch,
                 reader,
                 spare=spare,
                 shape=loaded.shape,
                 context=loaded.context,
-                memory=memory or _card_memory(loaded.device),
+                memory=memory,
                 lowered=self._lower,
             )
 
@@ -160,9 +150,16 @@ class VibeVoiceEngine:
         """Refuse voices that are not there, more than four speakers, and nothing to say.
 
         Raises:
-            UnknownVoiceError, TooManySpeakersError, EmptyInputError: See there.
+            UnknownVoiceError, TooManySpeakersError, EmptyInputError: See there. Whether the
+                library has a voice turns out when it is spoken.
         """
-        require_voices(lines, self._info.voices)
+        own = {voice.id for voice in self._info.voices} | {self._info.test_voice}
+        foreign = [
+            line
+            for line in lines
+            if line.voice not in own and not (self._library and is_library_id(line.voice))
+        ]
+        require_voices(foreign, self._info.voices)
         turns_of(lines)
 
     async def speak(self, task: SpeakTask) -> AsyncGenerator[Chunk | SpeechEnd, None]:
@@ -170,18 +167,27 @@ class VibeVoiceEngine:
 
         Raises:
             EngineError, BadAudioError: This attempt failed.
-            InvalidInputError: As :meth:`check`, an option is out of its range, or the segment is
-                longer than the model's context.
+            InvalidInputError: As :meth:`check`, an option is out of its range, the library has
+                no such voice, or the segment is longer than the model's context.
+            ServeError: The voice is damaged.
         """
         self.check(task.lines)
         row = self._row(task)
+        async with (
+            self._held({line.voice for line in task.lines}),
+            aclosing(self._spoken(task, row)) as items,
+        ):
+            async for item in items:
+                yield item
+
+    async def _spoken(self, task: SpeakTask, row: Row) -> AsyncGenerator[Chunk | SpeechEnd, None]:
         await self._slots.acquire()
         try:
             self._loop = asyncio.get_running_loop()
             order = Order(turns_of(task.lines), row)
             self._thread.submit(order)
             try:
-                packer = _Packer(task)
+                packer = Packer(task)
                 while not isinstance(item := await self._next(order), Ended):
                     for chunk in packer.add(bytes_from_pcm(item)):
                         yield chunk
@@ -190,7 +196,7 @@ class VibeVoiceEngine:
                 yield SpeechEnd(item.finish, item.tokens, item.frames)
             finally:
                 self._thread.cancel(order)
-                await _over(order)
+                await order.gone(CLOSE_GRACE_S)
         finally:
             self._slots.release()
 
@@ -205,8 +211,14 @@ class VibeVoiceEngine:
     async def close(self) -> None:
         """Stop all work and the thread; idempotent."""
         self._closed = True
+        if self._library is not None:
+            self._library.close()
         self._slots.close()
         await self._thread.close(CLOSE_GRACE_S)
+
+    def _held(self, voices: set[str]) -> AbstractAsyncContextManager[None]:
+        """The recordings of *voices* in memory."""
+        return nullcontext() if self._library is None else self._library.held(sorted(voices))
 
     async def _next(self, order: Order) -> Any:
         if self._closed:
@@ -221,7 +233,7 @@ class VibeVoiceEngine:
         scale = options.get("cfg_scale", self._cfg_scale)
         steps = round(options.get("steps", self._steps))
         try:
-            _require_sampling(scale, steps)
+            require_sampling(scale, steps)
         except ValueError as error:
             raise InvalidInputError(str(error), "options") from error
         budget = 2 * math.ceil(FRAMES_PER_S * task.est_s) + 30
@@ -236,49 +248,8 @@ class VibeVoiceEngine:
                 )
 
 
-class _Packer:
-    """Frames in, chunks of the size asked for out."""
-
-    def __init__(self, task: SpeakTask) -> None:
-        voices = {line.voice for line in task.lines}
-        self._voice = voices.pop() if len(voices) == 1 else None
-        self._size = max(1, samples_of(task.chunk_s)) * BYTES_PER_SAMPLE
-        self._held = b""
-
-    def add(self, pcm: bytes) -> list[Chunk]:
-        self._held += pcm
-        whole = len(self._held) // self._size * self._size
-        ready, self._held = self._held[:whole], self._held[whole:]
-        return [
-            Chunk(ready[at : at + self._size], self._voice) for at in range(0, whole, self._size)
-        ]
-
-    def rest(self) -> list[Chunk]:
-        return [Chunk(self._held, self._voice)] if self._held else []
-
-
-async def _over(order: Order) -> None:
-    """Wait until the thread has let go of a segment, the grace at most."""
-    try:
-        async with asyncio.timeout(CLOSE_GRACE_S):
-            await order.over.wait()
-    except TimeoutError:
-        return
-
-
-def _require_sampling(scale: float, steps: int) -> None:
-    if not 0 <= scale <= 20 or not 1 <= steps <= 100:
-        raise ValueError(f"cfg_scale {scale} must be 0..20 and steps {steps} 1..100")
-
-
-def _card_memory(device: torch.device) -> MemoryReading:
-    if device.type != "cuda":
-        return lambda: None
-    return lambda: torch.cuda.mem_get_info(device)
-
-
 def create(options: Mapping[str, Any]) -> VibeVoiceEngine:
-    """Load the model and its voices and speak a frame to warm up; seconds to minutes.
+    """Load the model and its voices and compute a frame; seconds to minutes.
 
     Raises:
         ConfigError: An option is wrong, a voice is no recording, or the weights are missing; the
@@ -294,7 +265,24 @@ def create(options: Mapping[str, Any]) -> VibeVoiceEngine:
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
     voices = FileVoices(chosen.voices)
-    loaded = load(Checkpoint(chosen.model, chosen.revision, device, dtype))
+    library = None
+    if chosen.library is not None:
+        library = LibraryVoices(VoiceLibrary(chosen.library, options=chosen.library_storage))
+    loaded = load(
+        Checkpoint(
+            *(chosen.model, chosen.revision, device, dtype),
+            int8=chosen.int8,
+            compiled=chosen.torch_compile,
+        )
+    )
     return VibeVoiceEngine(
-        loaded, voices, slots=chosen.slots, cfg_scale=chosen.cfg_scale, steps=chosen.steps
+        loaded,
+        voices,
+        library=library,
+        slots=chosen.slots,
+        cfg_scale=chosen.cfg_scale,
+        steps=chosen.steps,
+        cuda_graphs=chosen.cuda_graphs,
+        static_cache_s=chosen.static_cache_s,
+        prefill_chunk=chosen.prefill_chunk,
     )

@@ -1,8 +1,6 @@
 """Latents to sound, and sound to what the language model understands of it, a frame at a time.
 
-The codec of transformers, stage by stage. Where a stage sees one column a frame, its matrix
-products have as many rows as the batch, and :data:`MIN_ROWS` of them are needed for the same bits;
-everywhere else :data:`MIN_SOUNDS` do, and those stages are the ones that cost.
+The weights of transformers' codec in the layers of :mod:`serve_app.engines.vibevoice_stages`.
 """
 
 from __future__ import annotations
@@ -11,17 +9,15 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from serve_app.engines.vibevoice_slots import ConvSlots
-
-MIN_ROWS: Final = 4
-"""Rows from which on a matrix product on a CPU does not depend on their number."""
-
-MIN_SOUNDS: Final = 2
-"""The same for convolutions."""
+from serve_app.engines.vibevoice_slots import Past
+from serve_app.engines.vibevoice_stages import Block, Convolution, Upsampling
 
 SOUND_BLOCK: Final = 8
 """Rows that a CPU decodes at once: with more, the stages no longer fit into its caches."""
+
+Stages = list[Block | Convolution | Upsampling]
 
 
 class FrameCodec:
@@ -33,61 +29,57 @@ class FrameCodec:
     """
 
     def __init__(self, decoder: Any, encoder: Any) -> None:
-        self._decoder, self._encoder = decoder, encoder
-        self._said, self._heard = ConvSlots(decoder), ConvSlots(encoder)
+        self.past = Past(next(decoder.parameters()))
+        past = self.past
+        said: Stages = [Convolution(decoder.stem.conv, past), *_blocks(decoder.stem, past)]
+        one_column = len(said) + 1
+        for stage in decoder.conv_layers:
+            said += [Upsampling(stage.convtr, past), *_blocks(stage, past)]
+        said.append(Convolution(decoder.head, past))
+        heard: Stages = []
+        for stage in (encoder.stem, *encoder.conv_layers):
+            last_begins = len(heard)
+            heard += [Convolution(stage.conv, past), *_blocks(stage, past)]
+        heard.append(Convolution(encoder.head, past))
+        self._begin, self._say = said[:one_column], said[one_column:]
+        self._hear, self._end = heard[:last_begins], heard[last_begins:]
 
-    def ensure(self, slots: int) -> None:
-        """Have room for so many slots."""
-        self._said.ensure(slots)
-        self._heard.ensure(slots)
-
-    def clear(self, slot: int) -> None:
-        """Forget a slot."""
-        self._said.clear(slot)
-        self._heard.clear(slot)
-
-    def move(self, source: int, target: int) -> None:
-        """Copy a slot."""
-        self._said.move(source, target)
-        self._heard.move(source, target)
-
-    def commit(self) -> None:
-        """Make the frame count; without it, it can be done again."""
-        self._said.commit()
-        self._heard.commit()
-
-    def frame(self, latents: Tensor, slots: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Speak and listen.
+    def frame(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Speak and listen; :meth:`Past.commit` makes it count.
 
         Args:
-            latents: Shape ``(rows, latent)``, at least :data:`MIN_ROWS` of them.
-            slots: Of each row; those behind *count* name a row again.
+            latents: Of the first slots, shape ``(rows, latent)``, at least as many as
+                :data:`~serve_app.engines.vibevoice_stages.MIN_ROWS`.
             count: Rows that matter.
 
         Returns:
             Sound, shape ``(count, 3200)``, and its meaning, shape ``(rows, semantic)``.
         """
-        few = max(count, MIN_SOUNDS)
-        said, heard = self._said.frame(slots), self._heard.frame(slots)
-        begun = self._decoder.stem(latents[:, :, None], padding_cache=said)
-        blocks = -(-few // SOUND_BLOCK) if latents.device.type == "cpu" else 1
-        parts = []
-        for rows in torch.arange(few, device=slots.device).tensor_split(blocks):
-            said.rows = heard.rows = slots[rows]
-            parts.append(self._block(begun[rows], said, heard))
+        rows = latents.shape[0]
+        begun = _through(self._begin, latents[:, :, None], slice(0, rows))
+        size = SOUND_BLOCK if latents.device.type == "cpu" else count
+        parts = [
+            self._block(begun, slice(at, min(at + size, count))) for at in range(0, count, size)
+        ]
         sound, hidden = (torch.cat(part) for part in zip(*parts, strict=True))
-        again = torch.arange(slots.shape[0], device=slots.device).clamp(max=few - 1)
-        heard.rows = slots
-        hidden = self._encoder.conv_layers[-1](hidden[again], padding_cache=heard)
-        meaning = self._encoder.head(hidden, padding_cache=heard)
-        return sound[:count, 0], meaning[:, :, 0]
+        padded = functional.pad(hidden, (0, 0, 0, 0, 0, rows - count))
+        meaning = _through(self._end, padded, slice(0, rows))
+        return sound[:, 0], meaning[:, :, 0]
 
-    def _block(self, hidden: Tensor, said: ConvSlots, heard: ConvSlots) -> tuple[Tensor, Tensor]:
-        """Sound of a few rows, and the encoder's state before its last stage."""
-        for layer in self._decoder.conv_layers:
-            hidden = layer(hidden, padding_cache=said)
-        sound: Tensor = self._decoder.head(hidden, padding_cache=said)
-        hidden = self._encoder.stem(sound, padding_cache=heard)
-        for layer in self._encoder.conv_layers[:-1]:
-            hidden = layer(hidden, padding_cache=heard)
-        return sound, hidden
+    def _block(self, begun: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """Sound of a few rows, and the encoder's state before its last stage.
+
+        Before and after it a frame is one column, and rows are multiplied together.
+        """
+        sound = _through(self._say, begun[rows], rows)
+        return sound, _through(self._hear, sound, rows)
+
+
+def _blocks(stage: Any, past: Past) -> Stages:
+    return [Block(layer, past) for layer in stage.stage]
+
+
+def _through(stages: Stages, sound: Tensor, rows: slice) -> Tensor:
+    for stage in stages:
+        sound = stage(sound, rows)
+    return sound

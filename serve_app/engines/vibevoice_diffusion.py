@@ -93,6 +93,10 @@ def solver_steps(count: int) -> tuple[SolverStep, ...]:
     return tuple(steps)
 
 
+Modulation = tuple[Tensor, Tensor, Tensor]
+"""Shift, factor and gate of a layer in one step, each of shape ``(rows, hidden)``."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """Steps and the embeddings of their levels, shape ``(steps, 1, hidden)``."""
@@ -131,32 +135,44 @@ class LatentSampler:
             float32, shape ``(rows, latent)``.
         """
         plan = self._plan(steps)
-        head = self._head
+        head, final = self._head, self._head.final_layer
         shared = head.cond_proj(torch.cat((positive, negative)))
         condition = shared + plan.embeddings
-        bent = [layer.linear(layer.act_fn(condition)) for layer in head.layers]
-        last = head.final_layer.linear_1(head.final_layer.act_fn(condition))
+        bent = [self._modulations(layer, condition) for layer in head.layers]
+        shifts, stretches = final.linear_1(final.act_fn(condition)).chunk(2, dim=-1)
+        lasts = list(zip(shifts.unbind(), (1 + stretches).unbind(), strict=True))
         x, before = noise, noise
         for at, step in enumerate(plan.steps):
-            velocity = self._velocity(x.to(shared.dtype), [mod[at] for mod in bent], last[at])
+            velocity = self._velocity(x.to(shared.dtype), [layer[at] for layer in bent], lasts[at])
             with_text, without = velocity.float().chunk(2)
-            guided = without + scale * (with_text - without)
-            clean = step.alpha * x - step.sigma * guided
-            x = step.keep * x + step.gain * clean
+            guided = torch.addcmul(without, scale, with_text - without)
+            clean = torch.sub(step.alpha * x, guided, alpha=step.sigma)
+            x = torch.add(step.keep * x, clean, alpha=step.gain)
             if step.lead:
-                x = x + step.lead * before
+                x = torch.add(x, before, alpha=step.lead)
             before = clean
         return x
 
-    def _velocity(self, x: Tensor, modulations: list[Tensor], last: Tensor) -> Tensor:
-        hidden = self._head.noisy_images_proj(x).repeat(2, 1)
-        for layer, modulation in zip(self._head.layers, modulations, strict=True):
-            shift, stretch, gate = modulation.chunk(3, dim=-1)
-            hidden = hidden + gate * layer.ffn(layer.norm(hidden) * (1 + stretch) + shift)
+    @staticmethod
+    def _modulations(layer: Any, condition: Tensor) -> list[Modulation]:
+        """What each step does to a layer; the norm's weight is part of it."""
+        shift, stretch, gate = layer.linear(layer.act_fn(condition)).chunk(3, dim=-1)
+        factor = layer.norm.weight * (1 + stretch)
+        return list(zip(shift.unbind(), factor.unbind(), gate.unbind(), strict=True))
+
+    def _velocity(
+        self, x: Tensor, modulations: list[Modulation], last: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        hidden = self._head.noisy_images_proj(torch.cat((x, x)))
+        size = hidden.shape[-1:]
+        for layer, (shift, factor, gate) in zip(self._head.layers, modulations, strict=True):
+            normed = functional.rms_norm(hidden, size, eps=_eps(layer.norm))
+            change = layer.ffn(torch.addcmul(shift, normed, factor))
+            hidden = torch.addcmul(hidden, gate, change)
         final = self._head.final_layer
-        shift, stretch = last.chunk(2, dim=-1)
-        normed = functional.rms_norm(hidden, (hidden.shape[-1],), eps=final.rms_norm_eps)
-        velocity: Tensor = final.linear_2(normed * (1 + stretch) + shift)
+        normed = functional.rms_norm(hidden, size, eps=final.rms_norm_eps)
+        shift, factor = last
+        velocity: Tensor = final.linear_2(torch.addcmul(shift, normed, factor))
         return velocity
 
     def _plan(self, steps: int) -> _Plan:
@@ -167,3 +183,9 @@ class LatentSampler:
             embedded = self._head.timestep_embedding(levels.to(weight.dtype)).to(weight.dtype)
             self._plans[steps] = _Plan(chosen, self._head.timestep_proj(embedded)[:, None])
         return self._plans[steps]
+
+
+def _eps(norm: Any) -> float:
+    """Of torch's RMSNorm or of transformers'."""
+    eps: float = norm.eps if hasattr(norm, "eps") else norm.variance_epsilon
+    return eps

@@ -16,12 +16,13 @@ from typing import Any, Final
 
 import torch
 import transformers
-from torch import Tensor
 from transformers import AutoProcessor, VibeVoiceForConditionalGeneration
 
 from serve_app.core.vram import ModelShape
+from serve_app.engines.base import CardMemory
 from serve_app.engines.vibevoice_diffusion import require_solver
 from serve_app.engines.vibevoice_tokens import TokenRules, token_rules
+from serve_app.engines.vibevoice_weights import Int8, compile_parts, int8_arguments
 from serve_app.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -47,12 +48,16 @@ class Checkpoint:
         revision: Commit on the hub; required for a name.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: One of :data:`DTYPES`.
+        int8: Who holds the language model's weights in int8; None keeps them in *dtype*.
+        compiled: Have torch compile parts of it.
     """
 
     model: str
     revision: str | None
     device: str
     dtype: str
+    int8: Int8 | None = None
+    compiled: bool = False
 
     @property
     def fetch_command(self) -> str:
@@ -75,7 +80,7 @@ class LoadedModel:
         context: Longest sequence in tokens.
         name: For people.
         revision: All of the weights and libraries that decides about the samples.
-        weights_bytes: What loading took on the card; 0 on a CPU.
+        memory: Of the card around loading; None on a CPU.
     """
 
     model: Any
@@ -85,7 +90,7 @@ class LoadedModel:
     context: int
     name: str
     revision: str
-    weights_bytes: int
+    memory: CardMemory | None = None
 
     @property
     def device(self) -> torch.device:
@@ -99,11 +104,6 @@ class LoadedModel:
         dtype: torch.dtype = self.model.dtype
         return dtype
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        """Scores of the legal tokens in float32, shape ``(rows, legal)``."""
-        weight = self.model.lm_head.weight[list(self.rules.legal)]
-        return torch.nn.functional.linear(hidden, weight).float()
-
 
 def load(checkpoint: Checkpoint) -> LoadedModel:
     """Load a checkpoint; seconds to minutes.
@@ -113,16 +113,10 @@ def load(checkpoint: Checkpoint) -> LoadedModel:
             message for a missing one names the command that fetches it.
     """
     device = _device(checkpoint.device)
-    before = _used_bytes(device)
-    processor, model = _parts(checkpoint)
-    try:
-        model = fuse_norms(model).to(device).eval().requires_grad_(False)
-    except torch.OutOfMemoryError as error:
-        raise ConfigError(
-            f"{checkpoint.model} does not fit on {device}: {error}; take a smaller model or a "
-            "larger card",
-            "engine",
-        ) from error
+    before_bytes = _used_bytes(device)
+    processor, model = _placed(checkpoint, device)
+    if checkpoint.compiled:
+        compile_parts(model)
     processor.tokenizer.padding_side = "left"
     config, generation = model.config, model.generation_config.to_dict()
     require_solver(generation.get("noise_scheduler_config") or {})
@@ -141,11 +135,11 @@ def load(checkpoint: Checkpoint) -> LoadedModel:
         context=config.text_config.max_position_embeddings,
         name=Path(checkpoint.model).name,
         revision=_revision(checkpoint, processor),
-        weights_bytes=_used_bytes(device) - before,
+        memory=_memory(device, before_bytes),
     )
     logger.info(
-        "loaded %s on %s as %s: %d bytes of card memory used before, %d after",
-        *(checkpoint.model, device, checkpoint.dtype, before, _used_bytes(device)),
+        "loaded %s on %s as %s (int8: %s): card memory %s",
+        *(checkpoint.model, device, checkpoint.dtype, checkpoint.int8, loaded.memory),
     )
     return loaded
 
@@ -159,6 +153,21 @@ def fuse_norms(model: Any) -> Any:
                 fused.weight = norm.weight
                 setattr(parent, name, fused)
     return model
+
+
+def _placed(checkpoint: Checkpoint, device: torch.device) -> tuple[Any, Any]:
+    """Processor and model, on its device and ready."""
+    try:
+        processor, model = _parts(checkpoint)
+        if checkpoint.int8 != "bitsandbytes":  # is where it belongs, and can't be moved
+            model = model.to(device)
+        return processor, fuse_norms(model).eval().requires_grad_(False)
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"{checkpoint.model} does not fit on {device}: {error}; take a smaller model, int8 "
+            "weights or a larger card",
+            "engine",
+        ) from error
 
 
 def _parts(checkpoint: Checkpoint) -> tuple[Any, Any]:
@@ -179,8 +188,11 @@ def _parts(checkpoint: Checkpoint) -> tuple[Any, Any]:
             dtype=DTYPES[checkpoint.dtype],
             attn_implementation={"text_config": "sdpa"},
             output_loading_info=True,
+            **int8_arguments(checkpoint.int8, checkpoint.device),
             **revision,
         )
+    except (ConfigError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # whatever a damaged file makes a library raise
         raise ConfigError(
             f"can't load {checkpoint.model!r}: {type(error).__name__}: {error}; fetch it with "
@@ -205,7 +217,18 @@ def _device(name: str) -> torch.device:
 
 
 def _used_bytes(device: torch.device) -> int:
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    """What everybody takes of the card."""
+    if device.type != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free
+
+
+def _memory(device: torch.device, before_bytes: int) -> CardMemory | None:
+    if device.type != "cuda":
+        return None
+    total = torch.cuda.mem_get_info(device)[1]
+    return CardMemory(total, before_bytes, _used_bytes(device))
 
 
 def _require_supported(config: Any, name: str) -> None:
@@ -227,8 +250,11 @@ def _shape(text: Any, dtype: torch.dtype) -> ModelShape:
 def _revision(checkpoint: Checkpoint, processor: Any) -> str:
     folder = Path(checkpoint.model).expanduser()
     weights = _fingerprint(folder, processor) if folder.is_dir() else str(checkpoint.revision)
+    int8 = f"+int8-{checkpoint.int8}" if checkpoint.int8 else ""
+    compiled = "+compiled" if checkpoint.compiled else ""
     return (
-        f"vibevoice-{weights}+{checkpoint.dtype}+{checkpoint.device.partition(':')[0]}"
+        f"vibevoice-{weights}+{checkpoint.dtype}{int8}{compiled}"
+        f"+{checkpoint.device.partition(':')[0]}"
         f"+torch-{torch.__version__}+transformers-{transformers.__version__}+{machine()}"
     )
 

@@ -8,8 +8,8 @@ last one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -107,60 +107,68 @@ class KvFrame:
         return self._length
 
 
-class ConvSlots:
-    """What the causal convolutions of one codec half remember of each slot.
+class Past:
+    """What the causal convolutions of a codec remember of each slot, in one tensor.
 
-    A frame works on a copy: :meth:`commit` makes it count, and without it the frame can be done
-    again. Whoever computes a stage for some of a frame's slots sets :attr:`rows` first.
+    A frame writes what it leaves behind beside what it has found: :meth:`commit` makes it count,
+    and without it the frame can be done again.
 
     Args:
-        codec: An encoder or decoder of the acoustic tokenizer's kind.
+        like: A tensor with the dtype and device wanted.
     """
 
-    def __init__(self, codec: Any) -> None:
-        weight = next(codec.parameters())
-        self._buffers: dict[str, Tensor] = {
-            module.cache_key: weight.new_zeros((0, module.in_channels, module.left_pad))
-            for module in codec.modules()
-            if hasattr(module, "cache_key") and module.left_pad > 0
-        }
-        self._staged: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.rows = torch.zeros(0, dtype=torch.long)
+    def __init__(self, like: Tensor) -> None:
+        self._now = self._next = like.new_zeros((0, 0))
+
+    @property
+    def slots(self) -> int:
+        """Slots there are."""
+        return self._now.shape[0]
+
+    def layer(self, channels: int, columns: int) -> Callable[[Tensor, slice], Tensor]:
+        """A place for one more convolution.
+
+        Args:
+            channels: That go in.
+            columns: That the next frame needs.
+
+        Returns:
+            Called with a frame of some slots, shape ``(rows, channels, new)``: the frame behind
+            what is remembered, shape ``(rows, channels, columns + new)``.
+        """
+        begin = self._now.shape[1]
+        end = begin + channels * columns
+        self._now = self._next = self._now.new_zeros((0, end))
+
+        def behind(sound: Tensor, rows: slice) -> Tensor:
+            shape = (sound.shape[0], channels, columns)
+            padded = torch.cat((self._now[rows, begin:end].view(shape), sound), dim=-1)
+            self._next[rows, begin:end].view(shape).copy_(padded[..., padded.shape[-1] - columns :])
+            return padded
+
+        return behind
 
     def ensure(self, slots: int) -> None:
         """Have room for so many slots, keeping what is there."""
-        for key, old in self._buffers.items():
-            if old.shape[0] < slots:
-                self._buffers[key] = old.new_zeros((slots, *old.shape[1:]))
-                self._buffers[key][: old.shape[0]] = old
+        old = self._now
+        if slots > old.shape[0]:
+            self._next = old.new_zeros((slots, old.shape[1]))
+            self._now = self._next.clone()
+            self._now[: old.shape[0]] = old
 
-    def frame(self, rows: Tensor) -> ConvSlots:
-        """Start a frame for these slots; a slot named twice is computed twice with one result."""
-        self.rows = rows
-        self._staged = []
-        return self
+    def commit(self, counts: Tensor) -> None:
+        """Remember what the frame has seen.
 
-    def update(self, hidden: Tensor, cache_key: str, module: Any) -> Tensor:
-        """*hidden* behind what the module remembers; called by transformers' convolutions."""
-        if module.left_pad <= 0:
-            return hidden
-        buffer = self._buffers[cache_key]
-        padded = torch.cat((buffer[self.rows], hidden), dim=-1)
-        self._staged.append((buffer, self.rows, padded[..., -module.left_pad :].clone()))
-        return padded
-
-    def commit(self) -> None:
-        """Remember what the frame has seen."""
-        for buffer, rows, new in self._staged:
-            buffer[rows] = new
-        self._staged = []
+        Args:
+            counts: Whether it counts for each of the first slots, shape ``(slots,)``.
+        """
+        now, seen = (states[: counts.shape[0]] for states in (self._now, self._next))
+        torch.where(counts[:, None], seen, now, out=now)
 
     def clear(self, slot: int) -> None:
         """Forget a slot."""
-        for buffer in self._buffers.values():
-            buffer[slot] = 0
+        self._now[slot] = 0
 
     def move(self, source: int, target: int) -> None:
         """Copy a slot."""
-        for buffer in self._buffers.values():
-            buffer[target] = buffer[source]
+        self._now[target] = self._now[source]

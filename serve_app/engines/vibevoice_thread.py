@@ -3,9 +3,14 @@
 Orders (speak, cancel, check) come from event loops over a lock; what a segment gives goes back to
 its loop by ``call_soon_threadsafe``. A segment's outbox is bounded by its token budget.
 
+**Joining.** One segment at a time, a piece of its prompt before each frame: the ones that are being
+spoken wait for one piece at most.
+
 **Out of memory.** A half of a frame that failed for lack of memory is done again without the
 newest row, until it succeeds: the older ones lose nothing. The dropped segments end with a
-retryable error and the slots are lowered to what fitted.
+retryable error and the slots are lowered to what fitted. Only a segment that found no room while
+it was alone ends with an EngineMemoryError, which callers answer by splitting it: whether a segment
+is split must depend on it and the card, never on its neighbours.
 """
 
 from __future__ import annotations
@@ -16,16 +21,17 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import torch
 
 from serve_app.core.audio import finite_to_pcm
-from serve_app.core.vram import ModelShape, admits
+from serve_app.core.vram import ModelShape
 from serve_app.engines.slots import closed_error
 from serve_app.engines.vibevoice_loop import Batch, Row, Sounded, probe
+from serve_app.engines.vibevoice_memory import Admission, MemoryReading, is_memory
 from serve_app.engines.vibevoice_order import Ended, Order
-from serve_app.engines.vibevoice_prefill import Reader
+from serve_app.engines.vibevoice_prefill import Reader, Reading
 from serve_app.errors import (
     BadAudioError,
     EngineCrashedError,
@@ -37,12 +43,7 @@ from serve_app.errors import (
 
 logger = logging.getLogger(__name__)
 
-MemoryReading = Callable[[], tuple[int, int] | None]
-"""Free and total bytes of the card, or None where there is nothing to admit by."""
-
 T = TypeVar("T")
-
-_CPU_REFUSAL: Final = "can't allocate memory"
 
 
 class LoopThread:
@@ -70,12 +71,13 @@ class LoopThread:
         lowered: Callable[[int], None],
     ) -> None:
         self._batch, self._spare = batch, spare
-        self._reader, self._shape, self._context = reader, shape, context
-        self._memory, self._lowered = memory, lowered
+        self._reader, self._context = reader, context
+        self._admission, self._lowered = Admission(shape, memory), lowered
         self._lock = threading.Condition()
         self._waiting: deque[Order] = deque()
         self._gone: list[Order] = []
         self._checks: list[Future[None]] = []
+        self._reading: Reading | None = None  # of the first that waits
         self._running: dict[Row, Order] = {}
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -172,7 +174,7 @@ class LoopThread:
             self._remove(order)
         for check in checks:
             self._check(check)
-        while self._waiting and self._join(self._waiting[0]):
+        if self._waiting and self._join(self._waiting[0]):
             with self._lock:
                 self._waiting.popleft()
         return True
@@ -182,6 +184,8 @@ class LoopThread:
 
     def _remove(self, order: Order) -> None:
         with self._lock:
+            if self._waiting and order is self._waiting[0]:
+                self._reading = None
             if order in self._waiting:
                 self._waiting.remove(order)
         self._running.pop(order.row, None)
@@ -194,7 +198,7 @@ class LoopThread:
         try:
             fine = probe(self._spare, self._reader.begin)
         except Exception as error:  # noqa: BLE001 - the caller must see whatever it is
-            if not self._batch.rows or not _is_memory(error):
+            if not self._batch.rows or not is_memory(error):
                 check.set_exception(EngineCrashedError(f"the engine's self-test failed: {error}"))
                 return
             fine = True  # a full card that speaks is well
@@ -204,45 +208,30 @@ class LoopThread:
             check.set_exception(EngineCrashedError("the model gives samples that are no numbers"))
 
     def _join(self, order: Order) -> bool:
-        """Take a segment in; False if it must wait for others to leave."""
+        """Read a piece of a segment's prompt; True once it is in the batch, or has failed."""
         try:
-            prompt = self._reader.prompt(order.turns)
-            order.row.budget = min(order.row.budget, self._context - len(prompt.ids))
-            if not self._admitted(len(prompt.ids) + order.row.budget):
+            reading = self._reading or self._begin(order)
+            prefill = reading.advance() if reading else None
+            if prefill is None:
                 return False
-            self._batch.join(order.row, self._reader.read(prompt))
+            self._reading = None
+            self._batch.join(order.row, prefill)
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this segment
+            self._reading = None
             order.give(self._named(error), last=True)
             return True
-        order.tokens = len(prompt.ids)
         self._running[order.row] = order
         return True
 
-    def _admitted(self, columns: int) -> bool:
-        """Whether there is memory; False if others must leave first.
-
-        Raises:
-            EngineMemoryError: The empty card has not enough.
-        """
-        if self._fits(columns):
-            return True
-        if self._batch.rows:
-            return False
-        self._batch.release()
-        self._reader.forget()
-        if self._fits(columns):
-            return True
-        raise EngineMemoryError(
-            f"a segment of {columns} tokens does not fit on the empty card; send less text"
-        )
-
-    def _fits(self, columns: int) -> bool:
-        slots, width = self._batch.room(columns)
-        had_slots, had_width = self._batch.reserved
-        more_bytes = slots * self._shape.slot_bytes(width)
-        more_bytes -= had_slots * self._shape.slot_bytes(had_width)
-        memory = self._memory()
-        return memory is None or more_bytes <= 0 or admits(*memory, more_bytes)
+    def _begin(self, order: Order) -> Reading | None:
+        """Begin to read a segment's prompt; None if it must wait for others to leave."""
+        prompt = self._reader.prompt(order.turns)
+        order.tokens = len(prompt.ids)
+        order.row.budget = min(order.row.budget, self._context - order.tokens)
+        if not self._admission.admits(self._batch, self._reader, prompt, order.row.budget):
+            return None
+        self._reading = self._reader.reading(prompt)
+        return self._reading
 
     def _frame(self) -> None:
         for sounded in self._retried(self._batch.sound) or ():
@@ -255,7 +244,7 @@ class LoopThread:
             try:
                 return half()
             except Exception as error:
-                if not _is_memory(error):
+                if not is_memory(error):
                     logger.exception("a frame of %d rows failed", len(self._batch.rows))
                     self._fail_all(EngineCrashedError(f"a frame failed: {error}"))
                     return None
@@ -270,15 +259,20 @@ class LoopThread:
     def _named(self, error: Exception) -> ServeError:
         if isinstance(error, ServeError):
             return error
-        if not _is_memory(error):
+        if not is_memory(error):
             logger.error("a segment failed", exc_info=error)
             return EngineError(f"a segment failed: {type(error).__name__}: {error}")
+        self._reader.forget()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        left = max(1, len(self._batch.rows))
+        left = len(self._batch.rows)
+        if not left:
+            return EngineMemoryError(f"out of memory for one segment on an empty card: {error}")
         self._lowered(left)
         logger.warning("out of memory; %d slots are left", left)
-        return EngineMemoryError(f"out of memory beside {len(self._batch.rows)} segments: {error}")
+        return EngineError(
+            f"out of memory beside {left} segments, which is what fits from now on: {error}"
+        )
 
     def _deliver(self, sounded: Sounded) -> None:
         order, row = self._running[sounded.row], sounded.row
@@ -304,7 +298,3 @@ class LoopThread:
         orders, self._running = list(self._running.values()), {}
         for order in orders:
             order.give(error, last=True)
-
-
-def _is_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_REFUSAL in str(error)

@@ -1,8 +1,7 @@
 """Which token comes next: the scores of the four legal ones, and what a checkpoint adds to them.
 
 The language model of VibeVoice only ever says one of four things: another frame of audio, audio
-begins, audio ends, the text is over. So four scores are computed instead of a vocabulary's, and
-the choice is made beside the card, with the one copy that a frame needs anyway.
+begins, audio ends, the text is over. So four scores are computed instead of a vocabulary's.
 
 A checkpoint's generation config may bend the scores. ``sequence_bias`` of single tokens and
 ``exponential_decay_length_penalty`` mean what transformers documents for them.
@@ -10,9 +9,15 @@ A checkpoint's generation config may bend the scores. ``sequence_bias`` of singl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+_MOST_GROWTH: Final = 1e30
+"""Of an end's score: more would only be infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +41,40 @@ class TokenRules:
     bias: tuple[float, ...]
     decay: tuple[int, float] | None
 
-    def choose(self, scores: Sequence[float], spoken: int) -> int:
-        """The best token.
+
+class TokenChooser:
+    """Chooses by the rules where the model runs, so that a frame needs no answer in its middle.
+
+    Args:
+        rules: See there.
+        device: Where the scores will be.
+    """
+
+    def __init__(self, rules: TokenRules, device: torch.device) -> None:
+        self._legal = torch.tensor(rules.legal, device=device)
+        self._bias = torch.tensor(rules.bias, device=device) if any(rules.bias) else None
+        self._decay = rules.decay
+        self._ends = torch.tensor(
+            [float(token in rules.stops) for token in rules.legal], device=device
+        )
+
+    def choose(self, scores: Tensor, spoken: Tensor) -> Tensor:
+        """The best token of each row.
 
         Args:
-            scores: One for each of ``legal``.
-            spoken: Tokens chosen before.
+            scores: One for each legal token, float32, shape ``(rows, legal)``.
+            spoken: Tokens each row has chosen before, float32, shape ``(rows,)``.
+
+        Returns:
+            Tokens, shape ``(rows,)``.
         """
-        bent = [score + bias for score, bias in zip(scores, self.bias, strict=True)]
-        if self.decay is not None and spoken > self.decay[0]:
-            growth = self.decay[1] ** (spoken - self.decay[0]) - 1
-            bent = [
-                score + abs(score) * growth if token in self.stops else score
-                for token, score in zip(self.legal, bent, strict=True)
-            ]
-        return self.legal[max(range(len(bent)), key=bent.__getitem__)]
+        if self._bias is not None:
+            scores = scores + self._bias
+        if self._decay is not None:
+            start, factor = self._decay
+            growth = (factor ** (spoken - start) - 1).clamp(0, _MOST_GROWTH)
+            scores = torch.addcmul(scores, scores.abs(), growth[:, None] * self._ends)
+        return self._legal[scores.argmax(dim=1)]
 
 
 def token_rules(

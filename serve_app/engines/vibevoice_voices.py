@@ -1,22 +1,23 @@
-"""Reference recordings of voices, from files.
+"""Reference recordings of voices: what the engine asks for, and those named in its options.
 
-The engine asks a :class:`VoiceSource` and nothing else, so that a library of voices can stand in
-its place.
+The engine asks a :class:`VoiceSource` and nothing else; the voice library stands behind the same
+face (:mod:`serve_app.engines.vibevoice_library`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
-from serve_app.core.audio import SAMPLE_RATE_HZ
-from serve_app.errors import ConfigError
+from serve_app.core.audio import FULL_SCALE, SAMPLE_RATE_HZ, Pcm
+from serve_app.errors import ConfigError, VoiceAudioError
+from serve_app.voice_file import MAX_UPLOAD_BYTES
+from serve_app.voice_upload import voice_from_upload
 
 MIN_S: Final = 1.0
 MAX_S: Final = 30.0
@@ -34,68 +35,62 @@ class VoiceSource(Protocol):
         ...
 
     def samples(self, voice_id: str) -> Samples:
-        """A recording, mono at 24 kHz, shape ``(n,)``.
+        """A recording, mono at 24 kHz, shape ``(n,)``; the same one as long as the source lives.
 
         Raises:
-            ConfigError: It can't be had or is no recording of a voice.
+            ServeError: It can't be had.
         """
         ...
 
 
 class FileVoices:
-    """Voices from files that soundfile reads (WAV, FLAC, OGG, MP3).
+    """Voices from files, checked and levelled as uploads to the voice library are.
+
+    The files are read once: one that changes later is another voice after the next start.
 
     Args:
         paths: By id, in order.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: A file can't be read or can't become a voice.
     """
 
     def __init__(self, paths: Mapping[str, str]) -> None:
-        if not paths:
-            raise ConfigError(
-                "the vibevoice engine has no voices; name at least one recording in "
-                "engine options: voices: {id: path}",
-                "engine",
-            )
-        self._paths = {voice: Path(path) for voice, path in paths.items()}
+        self._kept = {voice: _read(voice, Path(path)) for voice, path in paths.items()}
 
     @property
     def ids(self) -> tuple[str, ...]:
         """See :class:`VoiceSource`."""
-        return tuple(self._paths)
+        return tuple(self._kept)
 
     def samples(self, voice_id: str) -> Samples:
-        """See :class:`VoiceSource`; several channels are mixed to one."""
-        path = self._paths[voice_id]
-        try:
-            sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-        except (OSError, RuntimeError) as error:
-            raise ConfigError(
-                f"voice {voice_id!r}: can't read {path}: {error}", "engine"
-            ) from error
-        length_s = sound.shape[0] / rate_hz
-        if not np.isfinite(sound).all():
-            raise ConfigError(
-                f"voice {voice_id!r}: {path} holds NaN or infinity; record it again", "engine"
-            )
-        if not MIN_S <= length_s <= MAX_S:
-            raise ConfigError(
-                f"voice {voice_id!r}: {path} lasts {length_s:.1f} s; give {MIN_S:.0f} to "
-                f"{MAX_S:.0f} s",
-                "engine",
-            )
-        mono = sound.mean(axis=1, dtype=np.float32)
-        same = rate_hz == SAMPLE_RATE_HZ
-        return checked(voice_id, mono if same else soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ))
+        """See :class:`VoiceSource`."""
+        return samples_of_pcm(self._kept[voice_id])
+
+
+def samples_of_pcm(pcm: Pcm) -> Samples:
+    """16-bit samples as the model takes them, full scale -1..1."""
+    return pcm.astype(np.float32) / np.float32(FULL_SCALE)
+
+
+def content_of(voices: VoiceSource) -> str:
+    """Hash of all recordings and their ids, 12 hexadecimal digits.
+
+    Raises:
+        VoiceAudioError: One is nothing that a model may be given.
+    """
+    digest = sha256()
+    for voice in voices.ids:
+        samples = checked(voice, voices.samples(voice))
+        digest.update(sha256(voice.encode()).digest() + sha256(samples.tobytes()).digest())
+    return digest.hexdigest()[:12]
 
 
 def checked(voice_id: str, samples: NDArray[np.floating]) -> Samples:
     """What a model may be given.
 
     Raises:
-        ConfigError: Not mono, not finite, silent, or shorter than 1 s or longer than 30 s.
+        VoiceAudioError: Not mono, not finite, silent, or shorter than 1 s or longer than 30 s.
     """
     what = ""
     if samples.ndim != 1:
@@ -108,5 +103,16 @@ def checked(voice_id: str, samples: NDArray[np.floating]) -> Samples:
     elif not np.abs(samples).max() > 1e-4:
         what = "is silent"
     if what:
-        raise ConfigError(f"voice {voice_id!r} {what}", "engine")
+        raise VoiceAudioError(f"voice {voice_id!r} {what}", "voice")
     return samples.astype(np.float32, copy=False)
+
+
+def _read(voice_id: str, path: Path) -> Pcm:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_UPLOAD_BYTES + 1)
+        return voice_from_upload(data).pcm
+    except OSError as error:
+        raise ConfigError(f"voice {voice_id!r}: can't read {path}: {error}", "engine") from error
+    except VoiceAudioError as error:
+        raise ConfigError(f"voice {voice_id!r}, {path}: {error}", "engine") from error

@@ -3,8 +3,9 @@
 A model of random weights, one thread, 64 segments of 10 to 40 frames, shuffled. ``generate``
 runs without its text guidance, so both do the same arithmetic, and its static batches end each row
 where it should end. Those that speak one at a time speak every fourth segment, which gives the same
-rate. Everything speaks in turn, round by round; a ratio is the median of the rounds' ratios.
-Seconds are those of the CPU, all threads together, so that a busy machine does not count.
+rate. Everything speaks in turn, round by round; a ratio is the median of the rounds' ratios, with
+the least and the greatest. Seconds are those of the CPU, all threads together, so that a busy
+machine does not count.
 
 Nothing here says what a real card does.
 """
@@ -31,6 +32,7 @@ from serve_app.engines.vibevoice_order import Ended, Order
 from serve_app.engines.vibevoice_prefill import Reader
 from serve_app.engines.vibevoice_prompt import turns_of
 from serve_app.engines.vibevoice_thread import LoopThread
+from tests.bench import vibevoice_memory
 from tests.tiny_vibevoice import ArrayVoices, checkpoint
 from tests.vibevoice_engine import as_transformers_has_it
 from tests.vibevoice_reference import Scheduler, inputs, messages, without_text_guidance
@@ -173,18 +175,23 @@ def _compare(name: str, shape: tuple[int, int, float], rounds: int) -> Sequence[
     median = {way: statistics.median(speed[way] for speed in speeds) for way in ways}
     return [
         f"{name}, {len(todo)} segments of {SHORTEST}-{LONGEST} frames, {rounds} rounds",
-        *(f"  {way:26} {speed:7.1f} audio seconds per second" for way, speed in median.items()),
+        *(f"  {way:26} {speed:7.1f} audio seconds per CPU second" for way, speed in median.items()),
         *(
-            f"  {what:34} {statistics.median(s[one] / s[two] for s in speeds):5.2f}"
+            f"  {what:34} {_spread([speed[one] / speed[two] for speed in speeds])}"
             for what, (one, two) in ratios.items()
         ),
     ]
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):5.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def run(rounds: int = ROUNDS) -> Sequence[str]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [line for name, shape in MODELS.items() for line in _compare(name, shape, rounds)]
+        figures = [line for name, shape in MODELS.items() for line in _compare(name, shape, rounds)]
+        return [*figures, *vibevoice_memory.run()]
     finally:
         torch.set_num_threads(threads)

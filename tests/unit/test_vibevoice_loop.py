@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, Qwen2Model
 
-from serve_app.engines import vibevoice_codec, vibevoice_loop
+from serve_app.engines import vibevoice_frame
 from serve_app.engines.vibevoice_codec import FrameCodec
 from serve_app.engines.vibevoice_load import LoadedModel
-from serve_app.engines.vibevoice_loop import Batch, Row
+from serve_app.engines.vibevoice_loop import Batch, Row, Sounded
 from serve_app.engines.vibevoice_prefill import Reader
 from serve_app.engines.vibevoice_prompt import turns_of
-from serve_app.engines.vibevoice_slots import ConvSlots, KvSlots
-from serve_app.engines.vibevoice_tokens import TokenRules
+from serve_app.engines.vibevoice_slots import KvSlots, Past
+from serve_app.engines.vibevoice_tokens import TokenChooser
 from tests.tiny_vibevoice import ArrayVoices
 from tests.vibevoice_engine import stock_tiny, tiny
 from tests.vibevoice_reference import inputs, messages
@@ -67,15 +67,40 @@ def test_the_same_bits_in_a_full_batch(loaded: LoadedModel) -> None:
 
 
 def test_audio_that_ends_and_begins_again(loaded: LoadedModel) -> None:
-    """Which token comes is forced: stretches of audio, also one that begins without its token."""
-    rules = loaded.rules
-    config = loaded.model.config
-    script = [rules.audio] * 3 + [config.audio_eos_token_id, rules.audio_begin]
-    script += [rules.audio] * 4 + [config.audio_eos_token_id] + [rules.audio] * 3
-    script += [rules.audio_begin] + [rules.audio] * 2 + [config.eos_token_id]
+    assert _stop_and_go(loaded) <= BOUND
 
-    def forced(_rules: object, _scores: object, spoken: int) -> int:
-        return script[spoken]
+
+def test_it_would_notice_what_silence_leaves_behind(loaded: LoadedModel) -> None:
+    """Rows that don't speak in a frame are computed with the others."""
+    with mock.patch.object(Past, "commit", _all_count):
+        assert _stop_and_go(loaded) > 10 * BOUND
+
+
+def test_it_would_notice_a_blind_row_that_goes_on(loaded: LoadedModel) -> None:
+    counted = Batch._sounded
+
+    def going_on(self: Batch, row: Row, values: Samples) -> Sounded:
+        before = row.blind_column
+        sounded = counted(self, row, values)
+        row.blind_column = max(before, row.blind_column)
+        return sounded
+
+    with mock.patch.object(Batch, "_sounded", going_on):
+        assert _stop_and_go(loaded) > 10 * BOUND
+
+
+def _stop_and_go(loaded: LoadedModel) -> float:
+    """How far a segment is from ``generate``, beside others, where its tokens are forced.
+
+    Stretches of audio follow each other, also one that begins without its token.
+    """
+    rules, config = loaded.rules, loaded.model.config
+    end, begin = config.audio_eos_token_id, config.audio_bos_token_id
+    script = [*[rules.audio] * 3, end, begin, *[rules.audio] * 4, end, *[rules.audio] * 3]
+    script += [begin, *[rules.audio] * 2, config.eos_token_id]
+
+    def forced(_chooser: object, _scores: object, spoken: Tensor) -> Tensor:
+        return torch.tensor(script)[spoken.long()]
 
     class Force:
         def __init__(self) -> None:
@@ -93,10 +118,10 @@ def test_audio_that_ends_and_begins_again(loaded: LoadedModel) -> None:
         stock_tiny().model, "_get_logits_processor", return_value=LogitsProcessorList([Force()])
     ):
         reference = stock(stock_tiny(), segment, ArrayVoices().voices)
-    with mock.patch.object(TokenRules, "choose", forced):
-        heard = speak(loaded, [segment, *neighbours])
     assert len(reference) // 3200 == script.count(rules.audio)
-    assert distance(heard[:1], [reference]) <= BOUND
+    with mock.patch.object(TokenChooser, "choose", forced):
+        heard = speak(loaded, [segment, *neighbours])
+    return distance(heard[:1], [reference])
 
 
 def _bent(change: Callable[[dict[str, Any]], None]) -> AbstractContextManager[object]:
@@ -131,9 +156,22 @@ def _all_at_the_longest(kwargs: dict[str, Any]) -> None:
     kwargs["position_ids"] = places.max().expand_as(places)
 
 
-def _with_the_neighbours_past(self: ConvSlots, rows: Tensor) -> ConvSlots:
-    self.rows, self._staged = rows.flip(0), []
-    return self
+def _with_the_neighbours_past(self: Past, channels: int, columns: int) -> Any:
+    behind = _layer(self, channels, columns)
+
+    def mixed(sound: Tensor, rows: slice) -> Tensor:
+        padded = behind(sound, rows)
+        padded[..., :columns] = padded[..., :columns].flip(0)
+        return padded
+
+    return mixed
+
+
+def _all_count(self: Past, counts: Tensor) -> None:
+    _commit(self, torch.ones_like(counts))
+
+
+_layer, _commit = Past.layer, Past.commit
 
 
 def _shared_noise(self: Row, size: int) -> Tensor:
@@ -166,13 +204,13 @@ BUGS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "positions are off by one": lambda: _bent(_one_place_too_far),
     "all rows are where the longest is": lambda: _bent(_all_at_the_longest),
     "convolutions remember another row": lambda: mock.patch.object(
-        ConvSlots, "frame", _with_the_neighbours_past
+        Past, "layer", _with_the_neighbours_past
     ),
     "convolutions remember the slot's last guest": lambda: mock.patch.object(
-        ConvSlots, "clear", _nothing
+        Past, "clear", _nothing
     ),
-    "convolutions stay behind in a move": lambda: mock.patch.object(ConvSlots, "move", _nothing),
-    "convolutions forget a frame": lambda: mock.patch.object(ConvSlots, "commit", _nothing),
+    "convolutions stay behind in a move": lambda: mock.patch.object(Past, "move", _nothing),
+    "convolutions forget a frame": lambda: mock.patch.object(Past, "commit", _nothing),
     "keys and values stay behind in a move": lambda: mock.patch.object(KvSlots, "move", _nothing),
     "the blind row starts empty": lambda: mock.patch.object(KvSlots, "put", _unblinded),
     "noise is shared": lambda: mock.patch.object(Row, "draw", _shared_noise),
@@ -190,8 +228,8 @@ def test_it_would_notice(bug: str, loaded: LoadedModel, expected: list[Samples])
 def test_it_would_notice_too_few_rows(loaded: LoadedModel) -> None:
     """They only change the last bits, which the tests of equal bits see."""
     with (
-        mock.patch.object(vibevoice_loop, "MIN_ROWS", 2),
-        mock.patch.object(vibevoice_codec, "MIN_SOUNDS", 1),
+        mock.patch.object(vibevoice_frame, "MIN_ROWS", 1),
+        mock.patch.object(vibevoice_frame, "MIN_SLOTS", 1),
     ):
         alone = speak(loaded, SEGMENTS[1:2])
     with_others = speak(loaded, SEGMENTS)[1:2]
@@ -259,6 +297,25 @@ class TestReading:
             for voice in ("one", "twin", "one"):
                 reader.read(reader.prompt(turns_of((line("Ada", voice, "Hello."),))))
         assert encode.call_count == 1
+
+    def test_piece_by_piece_gives_the_same(
+        self, loaded: LoadedModel, expected: list[Samples]
+    ) -> None:
+        with torch.inference_mode():
+            reader = Reader(loaded, ArrayVoices(), piece=16)
+            prompt = reader.prompt(turns_of(SEGMENTS[2].lines))
+            reading = reader.reading(prompt)
+            pieces = 1
+            while reading.advance() is None:
+                pieces += 1
+            warm = reader.reading(prompt)
+            pieces_again = 1
+            while warm.advance() is None:
+                pieces_again += 1
+        shared, rest = prompt.shared, len(prompt.ids) - prompt.shared
+        assert pieces_again == -(-rest // 16)
+        assert pieces == pieces_again + -(-shared // 16) + len(prompt.voices)
+        assert distance(speak(loaded, SEGMENTS, piece=16), expected) <= BOUND
 
     def test_a_shared_beginning_is_read_once_to_the_same_bits(self, loaded: LoadedModel) -> None:
         segment = SEGMENTS[2]

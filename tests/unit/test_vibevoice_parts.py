@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,17 +12,22 @@ pytest.importorskip("torch")
 
 import itertools
 
-import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import (
+    AutoModel,
+    VibeVoiceAcousticTokenizerConfig,
+    VibeVoiceAcousticTokenizerEncoderConfig,
+)
+from transformers.generation import ExponentialDecayLengthPenalty, SequenceBiasLogitsProcessor
 
 from serve_app.core.vram import ModelShape, admits, headroom_bytes, slots_that_fit
 from serve_app.engines.base import Line
+from serve_app.engines.vibevoice_codec import FrameCodec
 from serve_app.engines.vibevoice_diffusion import LatentSampler, require_solver, solver_steps
 from serve_app.engines.vibevoice_prompt import PromptWriter, harmless, turns_of
-from serve_app.engines.vibevoice_tokens import TokenRules, token_rules
-from serve_app.engines.vibevoice_voices import FileVoices
+from serve_app.engines.vibevoice_tokens import TokenChooser, TokenRules, token_rules
 from serve_app.errors import ConfigError
 from tests.tiny_vibevoice import processor
 from tests.vibevoice_engine import stock_tiny, tiny
@@ -97,24 +102,118 @@ class TestTokens:
     def _rules(**generation: object) -> TokenRules:
         return token_rules(audio=9, audio_begin=7, audio_end=8, end=3, generation=generation)
 
+    @staticmethod
+    def _chosen(rules: TokenRules, scores: list[list[float]], spoken: list[int]) -> list[int]:
+        chooser = TokenChooser(rules, torch.device("cpu"))
+        chosen: list[int] = chooser.choose(
+            torch.tensor(scores), torch.tensor(spoken).float()
+        ).tolist()
+        return chosen
+
     def test_the_best_of_four(self) -> None:
         rules = self._rules()
         assert rules.legal == (3, 7, 8, 9)
         assert rules.stops == {3}
-        for at, token in enumerate(rules.legal):
-            assert rules.choose([float(place == at) for place in range(4)], 0) == token
-        assert rules.choose([1.0, 1.0, 1.0, 1.0], 0) == 3
+        scores = [*torch.eye(4).tolist(), [1.0] * 4]
+        assert self._chosen(rules, scores, [0] * 5) == [3, 7, 8, 9, 3]
 
     def test_a_bias_of_single_tokens_counts(self) -> None:
         rules = self._rules(sequence_bias=[[[9], 2.0], [[7, 9], 50.0], [[400], 9.0]])
-        assert rules.choose([1.5, 0.0, 0.0, 0.0], 0) == 9
-        assert rules.choose([2.5, 0.0, 0.0, 0.0], 0) == 3
+        scores = [[1.5, 0.0, 0.0, 0.0], [2.5, 0.0, 0.0, 0.0]]
+        assert self._chosen(rules, scores, [0, 0]) == [9, 3]
 
     def test_the_end_grows_likelier(self) -> None:
+        """Each row by what it has spoken itself, also where growth passes all numbers."""
         rules = self._rules(exponential_decay_length_penalty=[5, 2.0], eos_token_id=[3, 12])
-        scores = [-1.0, 0.0, 0.0, 4.0]
-        chosen = [rules.choose(scores, spoken) for spoken in range(10)]
-        assert chosen == [9] * 8 + [3] * 2  # -1 + 2**3 - 1 = 6 > 4 after 8 tokens
+        spoken = [*range(10), 500]
+        chosen = self._chosen(rules, [[-1.0, 0.0, 0.0, 4.0]] * 11, spoken)
+        assert chosen == [9] * 8 + [3] * 3  # -1 + 2**3 - 1 = 6 > 4 after 8 tokens
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.lists(st.floats(-9, 9, width=32), min_size=4, max_size=4), st.integers(0, 40)
+            ),
+            min_size=1,
+            max_size=6,
+        ),
+        st.floats(1, 3),
+        st.floats(-5, 5),
+    )
+    def test_as_transformers_bends_scores(
+        self, rows: list[tuple[list[float], int]], factor: float, bias: float
+    ) -> None:
+        rules = self._rules(
+            exponential_decay_length_penalty=[5, factor], sequence_bias=[[[9], bias]]
+        )
+        chosen = self._chosen(rules, [scores for scores, _ in rows], [spoken for _, spoken in rows])
+        for (scores, spoken), token in zip(rows, chosen, strict=True):
+            ids = torch.zeros((1, spoken), dtype=torch.long)
+            bent = torch.full((1, 10), float("-inf"))
+            bent[0, list(rules.legal)] = torch.tensor(scores)
+            bent = SequenceBiasLogitsProcessor([[[9], bias]])(ids, bent)
+            bent = ExponentialDecayLengthPenalty((5, factor), [3], 0)(ids, bent)
+            assert bent[0, token] >= bent.max() - 1e-4 * (1 + bent.max().abs())
+
+
+class TestCodec:
+    shape: ClassVar[dict[str, Any]] = {
+        "num_filters": 4,
+        "downsampling_ratios": [2, 3, 2],
+        "depths": [1, 2, 1, 2],
+        "kernel_size": 7,
+        "layer_scale_init_value": 0.3,
+        "initializer_range": 0.2,
+    }
+    """Frames of 12 samples, shorter at some stages than what a convolution remembers."""
+
+    @classmethod
+    def _halves(cls) -> tuple[Any, Any]:
+        torch.manual_seed(5)
+        decoder = VibeVoiceAcousticTokenizerConfig(hidden_size=6, **cls.shape).decoder_config
+        encoder = VibeVoiceAcousticTokenizerEncoderConfig(hidden_size=5, **cls.shape)
+        halves = AutoModel.from_config(decoder), AutoModel.from_config(encoder)
+        for half in halves:
+            for name, weight in half.named_parameters():
+                if "norm" in name or "bias" in name:
+                    torch.nn.init.normal_(weight, mean=0.5, std=0.3)
+        return halves
+
+    @staticmethod
+    def _ours(halves: tuple[Any, Any], latents: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """Sound and meaning of some frames, one after another."""
+        codec = FrameCodec(*halves)
+        codec.past.ensure(latents.shape[1])
+        frames = []
+        for latent in latents:
+            frames.append(codec.frame(latent, count))
+            codec.past.commit(torch.ones(count, dtype=torch.bool))
+        sound, meaning = (torch.stack(part, dim=1) for part in zip(*frames, strict=True))
+        return [sound, meaning[:count]]
+
+    @pytest.mark.parametrize("count", [1, 4, 11])
+    def test_as_transformers_streams(self, count: int) -> None:
+        halves = self._halves()
+        latents = torch.randn((5, max(4, count), 6), generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            sound, meaning = self._ours(halves, latents, count)
+            theirs = halves[0](latents[:, :count].permute(1, 2, 0)).audio[:, 0]
+            understood = halves[1](theirs[:, None]).latents
+        for one, other in ((sound.flatten(1), theirs), (meaning, understood)):
+            assert one.shape == other.shape
+            assert (one - other).abs().max() <= 1e-5 * other.abs().max()
+
+    def test_in_sixteen_bits_as_near_as_transformers(self) -> None:
+        halves = self._halves()
+        latents = torch.randn((5, 4, 6), generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            exact = halves[0](latents.permute(1, 2, 0)).audio[:, 0]
+            for half in halves:
+                half.bfloat16()
+            rough = latents.bfloat16()
+            ours = self._ours(halves, rough, 4)[0].flatten(1).float()
+            theirs = halves[0](rough.permute(1, 2, 0)).audio[:, 0].float()
+        assert (ours - exact).norm() <= 1.2 * (theirs - exact).norm()
 
 
 class TestPrompt:
@@ -156,34 +255,6 @@ class TestPrompt:
         assert harmless(harmless(text)) == harmless(text)
         assert "<|" not in harmless(text)
         assert len(harmless(text).splitlines()) <= 1
-
-
-class TestVoices:
-    def test_channels_are_mixed_and_rates_made_equal(self, tmp_path: Path) -> None:
-        times = np.arange(2 * 48_000) / 48_000
-        tone = np.sin(2 * np.pi * 440 * times)
-        path = tmp_path / "stereo.flac"
-        soundfile.write(path, np.stack((tone, 0 * tone), axis=1), 48_000)
-        samples = FileVoices({"one": str(path)}).samples("one")
-        assert samples.dtype == np.float32
-        expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 24_000)
-        assert samples.shape == expected.shape
-        assert np.abs(samples - expected)[500:-500].max() < 1e-2
-
-    @pytest.mark.parametrize(("seconds", "why"), [(0.4, "0.4 s"), (31.0, "31.0 s")])
-    def test_too_short_or_too_long(self, seconds: float, why: str, tmp_path: Path) -> None:
-        path = tmp_path / "voice.wav"
-        soundfile.write(path, np.ones(int(8000 * seconds)) / 2, 8000)
-        with pytest.raises(ConfigError, match=why):
-            FileVoices({"one": str(path)}).samples("one")
-
-    def test_no_sound_at_all(self, tmp_path: Path) -> None:
-        path = tmp_path / "voice.wav"
-        path.write_bytes(b"this is no sound")
-        with pytest.raises(ConfigError, match="can't read"):
-            FileVoices({"one": str(path)}).samples("one")
-        with pytest.raises(ConfigError, match="can't read"):
-            FileVoices({"one": str(tmp_path / "missing.wav")}).samples("one")
 
 
 class TestMemory:

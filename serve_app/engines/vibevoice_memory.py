@@ -1,0 +1,121 @@
+"""What a card has room for: asked before a segment joins, and told apart from other failures.
+
+Needed are the slots' keys and values as far as they have to grow, and the peak of encoding the
+segment's longest new voice (:mod:`serve_app.core.vram`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import torch
+
+from serve_app.core.vram import ModelShape, admits, slots_that_fit
+from serve_app.engines.vibevoice_loop import Batch
+from serve_app.engines.vibevoice_prefill import Reader
+from serve_app.engines.vibevoice_prompt import Prompt
+from serve_app.engines.vibevoice_voices import MAX_S
+from serve_app.errors import ConfigError, EngineMemoryError
+
+logger = logging.getLogger(__name__)
+
+MemoryReading = Callable[[], tuple[int, int] | None]
+"""Free and total bytes of the card, or None where there is nothing to admit by."""
+
+_CPU_REFUSAL: Final = "can't allocate memory"
+
+
+class Admission:
+    """Whether a segment may join a batch.
+
+    Args:
+        shape: What memory depends on.
+        memory: What the card has left.
+    """
+
+    def __init__(self, shape: ModelShape, memory: MemoryReading) -> None:
+        self._shape, self._memory = shape, memory
+
+    def admits(self, batch: Batch, reader: Reader, prompt: Prompt, budget: int) -> bool:
+        """Whether there is memory; False if others must leave first.
+
+        An empty batch that has not enough gives back all that it and the reader keep.
+
+        Args:
+            batch: What it would join.
+            reader: Who would read its prompt.
+            prompt: Its prompt.
+            budget: Tokens it may take.
+
+        Raises:
+            EngineMemoryError: The empty card has not enough.
+        """
+        columns = len(prompt.ids) + budget
+        if self._fits(batch, columns, reader.new_voice_s(prompt)):
+            return True
+        if batch.rows:
+            return False
+        batch.release()
+        reader.forget()
+        if self._fits(batch, columns, reader.new_voice_s(prompt)):
+            return True
+        raise EngineMemoryError(
+            f"a segment of {columns} tokens does not fit on the empty card; send less text"
+        )
+
+    def _fits(self, batch: Batch, columns: int, new_voice_s: float) -> bool:
+        slots, width = batch.room(columns)
+        had_slots, had_width = batch.reserved
+        more_bytes = slots * self._shape.slot_bytes(width)
+        more_bytes -= had_slots * self._shape.slot_bytes(had_width)
+        more_bytes += self._shape.voice_bytes(new_voice_s)
+        memory = self._memory()
+        return memory is None or more_bytes <= 0 or admits(*memory, more_bytes)
+
+
+def slots_with_room(
+    slots: int, columns: int, shape: ModelShape, memory: tuple[int, int] | None
+) -> int:
+    """*slots*, or as many as a card has room for beside the encoding of one voice.
+
+    Args:
+        slots: Wanted.
+        columns: Tokens that each has room for.
+        shape: What memory depends on.
+        memory: Free and total bytes of the card, or None where there is nothing to fit into.
+
+    Raises:
+        ConfigError: It has none for a single one.
+    """
+    if memory is None:
+        return slots
+    fitting = min(slots, slots_that_fit(shape, *memory, columns, MAX_S))
+    if fitting < 1:
+        raise ConfigError(
+            f"the card has no room for a slot of {columns} tokens beside the model; take a shorter "
+            "static_cache_s, a smaller model or a larger card",
+            "engine",
+        )
+    if fitting < slots:
+        logger.warning("room for %d slots of %d tokens, not for %d", fitting, columns, slots)
+    return fitting
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether *error* says that memory ran out, on a card or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_REFUSAL in str(error)
+
+
+def card_memory(device: torch.device) -> MemoryReading:
+    """The reading of a device; what torch's allocator holds unused counts as free."""
+    if device.type != "cuda":
+        return lambda: None
+
+    def reading() -> tuple[int, int]:
+        free, total = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + held, total
+
+    return reading

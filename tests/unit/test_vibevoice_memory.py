@@ -1,0 +1,293 @@
+"""The VibeVoice engine on a card that is too small: who is admitted, dropped, refused and split."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from serve_app.core.fair import FairPool
+from serve_app.core.plan import PlannedSegment
+from serve_app.core.segment import Boundary, Utterance, make_segment
+from serve_app.core.vram import HEADROOM_BYTES, segment_columns
+from serve_app.engines import vibevoice_load
+from serve_app.engines.base import CardMemory, Line, SpeakTask
+from serve_app.engines.simulated import SimulatedEngine, SimulatedOptions
+from serve_app.engines.vibevoice import VibeVoiceEngine
+from serve_app.engines.vibevoice_frame import Device
+from serve_app.engines.vibevoice_load import Checkpoint, load
+from serve_app.engines.vibevoice_loop import Batch
+from serve_app.engines.vibevoice_memory import card_memory
+from serve_app.errors import (
+    ConfigError,
+    EngineCrashedError,
+    EngineError,
+    EngineMemoryError,
+)
+from serve_app.fanout import FanOut
+from serve_app.pieces import (
+    Delivery,
+    FanOutRules,
+    PartAudio,
+    PartEnd,
+    SpeechReport,
+    Started,
+)
+from serve_app.replica import ReplicaIdentity, Speaker
+from telemetry.spans import NoSynthesisHook
+from tests.contract.engine_cases import listen
+from tests.tiny_vibevoice import ArrayVoices, checkpoint
+from tests.unit.test_vibevoice_engine import _all, task
+from tests.vibevoice_engine import tiny, tiny_engine
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[VibeVoiceEngine]:
+    made = tiny_engine(4)
+    yield made
+    await made.close()
+
+
+def card_for(rows: int) -> tuple[Any, Any]:
+    """Both halves of a frame fail beyond so many rows, behind their work."""
+    stock_sound, stock_think = Device.sound, Device.think
+
+    def sound(self: Device, slots: int, steps: tuple[int, ...]) -> Any:
+        result = stock_sound(self, slots, steps)
+        if slots > rows:
+            raise torch.OutOfMemoryError("planted")
+        return result
+
+    def think(self: Device, places: list[int]) -> None:
+        stock_think(self, places)
+        if len(places) > 2 * rows:
+            raise torch.OutOfMemoryError("planted")
+
+    return mock.patch.object(Device, "sound", sound), mock.patch.object(Device, "think", think)
+
+
+@pytest.mark.parametrize("half", [0, 1], ids=["sound", "think"])
+async def test_the_newest_are_dropped(half: int, engine: VibeVoiceEngine) -> None:
+    alone = [await listen(engine, task(number)) for number in range(4)]
+    with card_for(2)[half]:
+        heard = await _all(engine, [task(number) for number in range(4)])
+        # Not EngineMemoryError, for which callers split: alone they fit.
+        assert [type(item) for item in heard[2:]] == [EngineError] * 2
+        assert [item.pcm for item in heard[:2]] == [alone[0].pcm, alone[1].pcm]
+        assert engine.slots == 2
+        again = await _all(engine, [task(2), task(3)])
+    assert [item.pcm for item in again] == [alone[2].pcm, alone[3].pcm]
+
+
+async def test_reading_that_finds_no_room_harms_no_one(engine: VibeVoiceEngine) -> None:
+    alone = await listen(engine, task(0))
+    stock_join = Batch.join
+
+    def join(batch: Batch, *args: Any) -> None:
+        if batch.rows:
+            raise torch.OutOfMemoryError("planted")
+        stock_join(batch, *args)
+
+    with mock.patch.object(Batch, "join", join):
+        heard = await _all(engine, [task(0), task(1)])
+    assert heard[0].pcm == alone.pcm
+    assert type(heard[1]) is EngineError
+    assert engine.slots == 1
+
+
+async def test_a_segment_waits_until_it_is_admitted() -> None:
+    engine = tiny_engine(2, memory=lambda: (0 if busy() else 4 << 30, 8 << 30))
+
+    def busy() -> bool:
+        return bool(engine._thread._batch.rows)
+
+    large = replace(task(1), est_s=60.0)
+    alone = [await listen(engine, one) for one in (task(0), large)]
+    engine._thread._batch.release()
+    order: list[int] = []
+
+    async def heard(one: SpeakTask) -> bytes:
+        spoken = await listen(engine, one)
+        order.append(one.seed)
+        return spoken.pcm
+
+    together = await asyncio.gather(heard(task(0)), heard(large))
+    await engine.close()
+    assert together == [one.pcm for one in alone]
+    assert order == [0, 1]
+
+
+async def test_a_row_that_was_alone_is_too_large(engine: VibeVoiceEngine) -> None:
+    alone = await listen(engine, task(0))
+    with card_for(0)[1], pytest.raises(EngineMemoryError, match="empty card"):
+        await listen(engine, task(0))
+    assert engine.slots == 4
+    assert (await listen(engine, task(0))).pcm == alone.pcm
+
+
+def voice_bytes(name: str) -> int:
+    """Peak of encoding one of the four voices."""
+    return tiny().shape.voice_bytes(len(ArrayVoices().voices[name]) / 24_000)
+
+
+def small_card(free_bytes: int) -> Callable[[], tuple[int, int]]:
+    return lambda: (HEADROOM_BYTES + free_bytes, 8 << 30)
+
+
+@pytest.mark.parametrize("short_bytes", [0, 1])
+async def test_admission_counts_slots_and_the_peak_of_a_new_voice(short_bytes: int) -> None:
+    first = task(0)
+    budget = 2 * math.ceil(7.5 * first.est_s) + 30
+    engine = tiny_engine(2)
+    prompt_tokens = (await listen(engine, first)).ends[0].input_tokens
+    await engine.close()
+
+    free = [0]
+    engine = tiny_engine(2, memory=lambda: (HEADROOM_BYTES + free[0], 8 << 30))
+    slots, columns = engine._thread._batch.room(prompt_tokens + budget)
+    free[0] = slots * tiny().shape.slot_bytes(columns) + voice_bytes("v1") - short_bytes
+    if short_bytes:
+        with pytest.raises(EngineMemoryError, match="empty card"):
+            await listen(engine, first)
+        free[0] += short_bytes
+    assert (await listen(engine, first)).ends
+    free[0] = 0  # neither the slots nor the voice are asked for again
+    assert (await listen(engine, first)).ends
+    with pytest.raises(EngineMemoryError, match="empty card"):
+        await listen(engine, task(1, voice_id="v2"))
+    await engine.close()
+
+
+async def test_what_is_too_large_is_split_at_a_sentence_always_alike() -> None:
+    text = "She told us once that she was one of many. " * 9
+    said = Utterance("Ada", text.strip(), Boundary.PARAGRAPH)
+    segment = PlannedSegment(make_segment(1, (said,), None), "ab" * 16, seed=1)
+    folder = str(checkpoint(stop_after=50))
+    loaded = load(Checkpoint(folder, None, "cpu", "float32"))
+
+    async def spoken(free_bytes: int) -> tuple[list[Delivery], list[PartEnd], bytes]:
+        engine = VibeVoiceEngine(
+            loaded, ArrayVoices(), slots=2, steps=4, memory=small_card(free_bytes)
+        )
+        events: list[Delivery] = []
+        identity = ReplicaIdentity("r", "n", None, simulated=False)
+        fan_out = FanOut(
+            (segment,),
+            Speaker(engine, identity, Silent(), Silent()).speak,
+            FairPool(2),
+            FanOutRules(),
+            voices={"Ada": "v1"},
+            on_event=events.append,
+        )
+        pieces = [piece async for piece in fan_out.pieces()]
+        await engine.close()
+        audio = b"".join(piece.chunk.pcm for piece in pieces if isinstance(piece, PartAudio))
+        return events, [piece for piece in pieces if isinstance(piece, PartEnd)], audio
+
+    events, ends, audio = await spoken(voice_bytes("v1") + 700_000)
+    assert [(event.kind, event.code) for event in events] == [
+        ("fault", "engine_out_of_memory"),
+        ("split", "engine_out_of_memory"),
+    ]
+    assert [end.last for end in ends] == [False, True]
+    again = await spoken(voice_bytes("v1") + 700_000)
+    assert (again[0], again[2]) == (events, audio)
+
+
+class Silent(NoSynthesisHook):
+    """A node that notes nothing."""
+
+    def load(self, busy: int, slots: int) -> None:
+        pass
+
+
+async def test_who_waits_for_a_slot_that_was_lowered_has_not_started() -> None:
+    engine = SimulatedEngine(SimulatedOptions(slots=2, first_chunk_s=0.0, real_time_factor=0.0))
+    identity = ReplicaIdentity("r", "n", None, simulated=True)
+    speaker = Speaker(engine, identity, Silent(), Silent())
+    engine.set_slots(1)
+    one = replace(task(1), lines=(Line("Ada", "sim-1", "Hello there."),))
+    first, second = speaker.speak(one), speaker.speak(one)
+    assert isinstance(await anext(first), Started)
+    waiting = asyncio.create_task(anext(second))
+    rest = [item async for item in first]
+    assert isinstance(rest[-1], SpeechReport)
+    assert isinstance(await waiting, Started)
+    third = asyncio.create_task(anext(speaker.speak(one)))
+    await asyncio.sleep(0)
+    await second.aclose()
+    assert isinstance(await third, Started)
+    fourth = asyncio.create_task(anext(speaker.speak(one)))
+    await asyncio.sleep(0)
+    await speaker.close()
+    with pytest.raises(EngineCrashedError):
+        await fourth
+
+
+class TestStaticCache:
+    columns = segment_columns(10.0)
+
+    def engine(self, free_bytes: int, static_cache_s: float | None = 10.0) -> VibeVoiceEngine:
+        return VibeVoiceEngine(
+            tiny(),
+            ArrayVoices(),
+            slots=4,
+            steps=4,
+            memory=small_card(free_bytes),
+            static_cache_s=static_cache_s,
+        )
+
+    async def test_room_is_there_from_the_start_and_changes_nothing(self) -> None:
+        grown, kept = self.engine(1 << 40, None), self.engine(1 << 40)
+        slots, columns = kept._thread._batch.reserved
+        assert slots >= kept.slots == 4
+        assert columns >= self.columns
+        assert (await listen(kept, task(0))).pcm == (await listen(grown, task(0))).pcm
+        assert kept._thread._batch.reserved == (slots, columns)
+        await grown.close()
+        await kept.close()
+
+    async def test_slots_without_room_are_not_offered(self) -> None:
+        shape = tiny().shape
+        peak = shape.voice_bytes(30.0)
+        engine = self.engine(peak + 3 * shape.slot_bytes(self.columns))
+        assert engine.slots == 3
+        await engine.close()
+        with pytest.raises(ConfigError, match="no room for a slot"):
+            self.engine(peak + shape.slot_bytes(self.columns) - 1)
+
+
+class TestReadings:
+    """Of a card that is not there: torch's own figures are given."""
+
+    card = torch.device("cuda", 0)
+
+    def test_memory_that_torch_holds_unused_is_free(self) -> None:
+        with (
+            mock.patch("torch.cuda.mem_get_info", return_value=(100, 1000)),
+            mock.patch("torch.cuda.memory_reserved", return_value=70),
+            mock.patch("torch.cuda.memory_allocated", return_value=30),
+        ):
+            assert card_memory(self.card)() == (140, 1000)
+        assert card_memory(torch.device("cpu"))() is None
+
+    async def test_use_around_loading_is_in_the_replica_s_info(self) -> None:
+        used = CardMemory(total_bytes=1000, before_bytes=100, after_bytes=700)
+        with mock.patch.object(vibevoice_load, "_memory", return_value=used):
+            loaded = load(Checkpoint(str(checkpoint()), None, "cpu", "float32"))
+        engine = VibeVoiceEngine(loaded, ArrayVoices(), slots=1, steps=4)
+        identity = ReplicaIdentity("r", "n", None, simulated=False)
+        assert Speaker(engine, identity, Silent(), Silent()).info.engine.memory == used
+        await engine.close()
+        assert tiny().memory is None
+        with mock.patch("torch.cuda.mem_get_info", return_value=(300, 1000)):
+            assert vibevoice_load._memory(self.card, 100) == used

@@ -1,0 +1,80 @@
+"""Weights in int8 and compiled parts: off unless asked for, and what is missing is named."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import partialmethod
+from typing import Any
+from unittest import mock
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from serve_app.engines import vibevoice_weights
+from serve_app.engines.registry import create
+from serve_app.engines.vibevoice_load import Checkpoint, load
+from serve_app.engines.vibevoice_weights import Int8, compile_parts, int8_arguments
+from serve_app.errors import ConfigError
+from tests.contract.engine_cases import listen
+from tests.tiny_vibevoice import ArrayVoices, checkpoint
+from tests.unit.test_vibevoice_engine import task
+from tests.vibevoice_engine import tiny
+from tests.vibevoice_runs import SEGMENTS, distance, speak
+
+
+@pytest.mark.parametrize(
+    ("int8", "package"), [("torchao", "torchao"), ("bitsandbytes", "bitsandbytes")]
+)
+def test_a_missing_package_is_named(int8: Int8, package: str) -> None:
+    with (
+        mock.patch.object(vibevoice_weights, "find_spec", return_value=None),
+        pytest.raises(ConfigError, match=f"'{package}'.*pip install {package}"),
+    ):
+        create(
+            "vibevoice",
+            {"model": str(checkpoint()), "device": "cpu", "library": "memory://v", "int8": int8},
+        )
+
+
+def test_nothing_is_asked_for_by_default() -> None:
+    assert int8_arguments(None, "cpu") == {}
+
+
+@pytest.mark.parametrize("int8", ["torchao", "bitsandbytes"])
+async def test_int8_speaks_with_independent_rows(int8: Int8) -> None:
+    pytest.importorskip(int8)
+    loaded = load(Checkpoint(str(checkpoint()), None, "cpu", "float32", int8=int8))
+    layer = loaded.model.model.language_model.layers[0]
+    assert type(layer.mlp.up_proj.weight) is not torch.nn.Parameter
+    assert type(loaded.model.lm_head.weight) is torch.nn.Parameter
+    assert loaded.revision != tiny().revision
+    from serve_app.engines.vibevoice import VibeVoiceEngine
+
+    engine = VibeVoiceEngine(loaded, ArrayVoices(), slots=1, steps=4)
+    assert (await listen(engine, task(1))).ends
+    await engine.close()
+    alone = [speak(loaded, [segment])[0] for segment in SEGMENTS]
+    assert distance(speak(loaded, SEGMENTS), alone) < 1e-5
+
+
+def test_compiled_parts_give_the_same_samples() -> None:
+    eager: Any = partialmethod(torch.nn.Module.compile, backend="eager")
+    compiled = replace(tiny(), model=copy.deepcopy(tiny().model))
+    with mock.patch.object(torch.nn.Module, "compile", eager):
+        compile_parts(compiled.model)
+    layers = compiled.model.model.language_model.layers
+    assert all(layer.mlp._compiled_call_impl is not None for layer in layers)
+    assert distance(speak(compiled, SEGMENTS), speak(tiny(), SEGMENTS)) < 1e-5
+
+
+def test_compiled_weights_are_another_revision() -> None:
+    plain = Checkpoint(str(checkpoint()), None, "cpu", "float32")
+    with mock.patch.object(torch.nn.Module, "compile") as compiled:
+        assert load(plain).revision == tiny().revision
+        assert not compiled.called
+        assert load(replace(plain, compiled=True)).revision != tiny().revision
+        assert compiled.call_count == 3
