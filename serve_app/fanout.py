@@ -29,7 +29,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
-from serve_app.core.fair import FairPool
+from serve_app.core.fair import Places
 from serve_app.core.plan import PlannedSegment
 from serve_app.pieces import Delivery, FanOutRules, Piece, Speak
 from serve_app.takes import SegmentRun
@@ -43,7 +43,7 @@ class FanOut:
     Args:
         segments: The plan, in order, or the beginning of it.
         speak: Speaks one task somewhere.
-        pool: Places shared by all requests.
+        pool: Places shared by all requests, at this one's priority.
         rules: Bounds and time-outs.
         voices: Voice id by speaker.
         options: Engine options, as in the plan's keys.
@@ -55,7 +55,7 @@ class FanOut:
         self,
         segments: tuple[PlannedSegment, ...],
         speak: Speak,
-        pool: FairPool,
+        pool: Places,
         rules: FanOutRules,
         *,
         voices: dict[str, str],

@@ -9,6 +9,8 @@ from serve_app.core.audio import Pcm, pcm_from_bytes
 from serve_app.core.stitch import Stitcher, StitchRules
 from serve_app.encode import Encoder
 from serve_app.pieces import Part, PartAudio, Piece
+from serve_app.request_watch import RequestWatch
+from serve_app.tempo import Tempo
 
 
 class Renderer:
@@ -18,13 +20,23 @@ class Renderer:
         gains_db: Fixed gain by voice.
         encoder: The stream's one encoder.
         final_pause_s: Pause that the script asks for at its end.
+        speed: Of the whole signal, its pauses too; 0.25..4.
+        watch: Told how long stitching and encoding take.
     """
 
     def __init__(
-        self, gains_db: Mapping[str, float], encoder: Encoder, final_pause_s: float | None
+        self,
+        gains_db: Mapping[str, float],
+        encoder: Encoder,
+        final_pause_s: float | None,
+        speed: float = 1.0,
+        watch: RequestWatch | None = None,
     ) -> None:
+        self._watch = watch or RequestWatch()
         self._stitcher = Stitcher(StitchRules(), gains_db)
         self._encoder, self._final_pause_s = encoder, final_pause_s
+        self._tempo = None if speed == 1.0 else Tempo(speed)
+        self._samples_out = 0
         self._part: Part | None = None
         self._working = threading.Lock()
         self._aborted = False
@@ -32,7 +44,7 @@ class Renderer:
     @property
     def samples_out(self) -> int:
         """Samples handed to the encoder so far."""
-        return self._stitcher.samples_out
+        return self._samples_out
 
     def push(self, piece: Piece) -> bytes:
         """Stitch and encode one piece; returns the bytes that are ready."""
@@ -40,9 +52,7 @@ class Renderer:
 
     def close(self) -> bytes:
         """Finish the stream; returns its last bytes."""
-        return self._exclusive(
-            lambda: self._encode(self._stitcher.finish(self._final_pause_s)) + self._encoder.close()
-        )
+        return self._exclusive(self._close)
 
     def abort(self) -> None:
         """Free the encoder, at once or when the worker that still uses it is done."""
@@ -67,11 +77,27 @@ class Renderer:
             if piece.part is not self._part:
                 self._stitcher.begin(piece.part.before, piece.part.pause_s)
                 self._part = piece.part
-            return self._encode(
-                self._stitcher.feed(pcm_from_bytes(piece.chunk.pcm), piece.chunk.voice)
-            )
+            with self._watch.stitch.on():
+                pcm = self._stitcher.feed(pcm_from_bytes(piece.chunk.pcm), piece.chunk.voice)
+            return self._paced(pcm)
         self._part = None
-        return self._encode(self._stitcher.end())
+        with self._watch.stitch.on():
+            pcm = self._stitcher.end()
+        return self._paced(pcm)
+
+    def _close(self) -> bytes:
+        last = self._paced(self._stitcher.finish(self._final_pause_s))
+        if self._tempo is not None:
+            last += self._encode(self._tempo.close())
+        with self._watch.encode.on():
+            return last + self._encoder.close()
+
+    def _paced(self, pcm: Pcm) -> bytes:
+        return self._encode(pcm if self._tempo is None else self._tempo.push(pcm))
 
     def _encode(self, pcm: Pcm) -> bytes:
-        return self._encoder.encode(pcm) if len(pcm) else b""
+        self._samples_out += len(pcm)
+        if not len(pcm):
+            return b""
+        with self._watch.encode.on():
+            return self._encoder.encode(pcm)

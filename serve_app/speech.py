@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
+from serve_app.ahead import Ahead
 from serve_app.config import SpeechSettings
-from serve_app.core.casting import cast
 from serve_app.core.fair import FairPool
 from serve_app.core.plan import PlannedSegment, plan_segments
-from serve_app.core.script import Script, parse
 from serve_app.encode import FORMATS, open_encoder
-from serve_app.engines.base import EngineInfo, Line, SpeakTask
+from serve_app.engines.base import EngineInfo, SpeakTask
 from serve_app.errors import (
     InputTooLongError,
     InvalidInputError,
@@ -31,7 +30,9 @@ from serve_app.errors import (
 from serve_app.fanout import FanOut
 from serve_app.outcomes import Outcome, Outcomes
 from serve_app.pieces import FanOutRules, PartEnd, Speak, TakeItem
+from serve_app.prepare import Ability, Prepared, ScriptOrder, prepare
 from serve_app.render import Renderer
+from serve_app.request_watch import NoRequestHook, RequestHook, RequestWatch
 from telemetry.spans import open_span
 
 
@@ -40,20 +41,22 @@ class SpeechOrder:
     """A request for speech, free of HTTP.
 
     Args:
-        text: The script.
-        voice: Voice id, alias or ``auto``.
+        script: What to say.
         audio_format: Key of ``encode.FORMATS``.
-        speakers: Voice id by speaker name, as far as the client cares.
+        speed: 0.25..4, of the finished audio.
         seed: Changes every take when given.
+        priority: Places on the cards go to lower numbers first.
         request_id: Names the stream; made here if empty.
+        caller: Who asks, as its outcome remembers it.
     """
 
-    text: str
-    voice: str
+    script: ScriptOrder
     audio_format: str
-    speakers: Mapping[str, str] = field(default_factory=dict)
+    speed: float = 1.0
     seed: int | None = None
+    priority: int = 0
     request_id: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,12 @@ class OpenStream:
     Args:
         outcome: Its progress.
         media_type: MIME type.
-        body: The bytes; closing it cancels everything behind.
+        body: The bytes, ``whole`` if all of them exist; closing it cancels everything behind.
     """
 
     outcome: Outcome
     media_type: str
-    body: AsyncGenerator[bytes, None]
+    body: Ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,12 @@ class _Draft:
     """An order that nothing speaks against, planned as far as its first segment.
 
     Args:
-        script: What to say.
-        voices: Voice by speaker.
+        prepared: What to say.
         first: The first segment.
         rest: Plans those behind it.
     """
 
-    script: Script
-    voices: dict[str, str]
+    prepared: Prepared
     first: PlannedSegment
     rest: Iterator[PlannedSegment]
 
@@ -107,11 +108,12 @@ class SpeechService:
 
     Args:
         settings: Limits.
-        voice_aliases: Voice id by the name that clients may send.
+        ability: What the engine can speak.
         speak: Speaks one task on some replica.
         pool: Places shared by all requests.
         outcomes: Where progress is noted.
-        check: The engine's own check of what it can't speak, before anything starts.
+        admit: Raises if the fleet takes nothing new now.
+        requests: Told of each request when it has ended.
     """
 
     def __init__(
@@ -121,13 +123,15 @@ class SpeechService:
         speak: Speak,
         pool: FairPool,
         outcomes: Outcomes,
-        voice_aliases: Mapping[str, str] | None = None,
-        check: Callable[[tuple[Line, ...]], None] = lambda _lines: None,
+        ability: Ability | None = None,
+        admit: Callable[[], None] = lambda: None,
+        requests: RequestHook | None = None,
     ) -> None:
         self._settings, self._rules = settings, rules_of(settings)
         self._speak, self._pool, self.outcomes = speak, pool, outcomes
-        self._aliases = dict(voice_aliases or {})
-        self._check = check
+        self._ability = ability or Ability()
+        self._admit = admit
+        self._requests = requests or NoRequestHook()
 
     async def open(self, order: SpeechOrder, engine: EngineInfo) -> OpenStream:
         """Check, plan and start an order; returns with its first bytes ready.
@@ -135,27 +139,41 @@ class SpeechService:
         Raises:
             InvalidInputError: The order can't be served; nothing was started.
             OverloadedError: Too many streams run.
+            AllPausedError: Every card is too hot.
             ServeError: It failed before its first audio.
         """
         started_s = self.outcomes.clock()
         self._refuse(order)
-        draft = await asyncio.to_thread(self._draft, order, engine)
+        self._admit()
+        watch = RequestWatch(engine.name, engine.model, simulated=engine.name == "simulated")
+        with watch.plan.on():
+            draft = await asyncio.to_thread(self._draft, order, engine)
         request_id = order.request_id or uuid.uuid4().hex
-        outcome = Outcome(request_id, draft.voices, started_s)
+        prepared = draft.prepared
+        outcome = Outcome(
+            request_id,
+            prepared.voices,
+            started_s,
+            prepared.report,
+            caller=order.caller,
+            speed=order.speed,
+            watch=watch,
+        )
         outcome.planned((draft.first,))
         self.outcomes.add(outcome)
         gains_db = {voice.id: voice.gain_db for voice in engine.voices}
         encoder = open_encoder(order.audio_format)
-        renderer = Renderer(gains_db, encoder, draft.script.final_pause_s)
+        renderer = Renderer(gains_db, encoder, prepared.script.final_pause_s, order.speed, watch)
         taken = asyncio.Event()
         rest = asyncio.create_task(_planned_rest(draft, outcome, taken))
         fan_out = partial(
             FanOut,
             (draft.first,),
             _noting(self._speak, taken),
-            self._pool,
+            self._pool.at(order.priority),
             self._rules,
-            voices=draft.voices,
+            voices=prepared.voices,
+            options=order.script.options,
             on_event=outcome.event,
             rest=rest,
         )
@@ -168,14 +186,17 @@ class SpeechService:
             rest.cancel()
             await body.aclose()
             raise
-        return OpenStream(outcome, FORMATS[order.audio_format].media_type, _resumed(first, body))
+        ahead = Ahead(body, first)
+        if outcome.segments == 1:
+            await ahead.read_on(self._settings.whole_answer_wait_s)
+        return OpenStream(outcome, FORMATS[order.audio_format].media_type, ahead)
 
     def _refuse(self, order: SpeechOrder) -> None:
         limit = self._settings.max_input_characters
-        if len(order.text) > limit:
+        if order.script.characters > limit:
             raise InputTooLongError(
-                f"The input has {len(order.text)} characters; one request may carry {limit}. "
-                "Send it in several requests, or raise speech.max_input_characters.",
+                f"The input has {order.script.characters} characters; one request may carry "
+                f"{limit}. Submit it as a job (POST /v1/jobs), or send it in several requests.",
                 "input",
             )
         if order.audio_format not in FORMATS:
@@ -192,28 +213,20 @@ class SpeechService:
             )
         if self.outcomes.running >= self._settings.max_concurrent_requests:
             raise OverloadedError(
-                f"{self.outcomes.running} streams run, which is the limit; try again shortly."
+                f"{self.outcomes.running} streams run, which is the limit; try again shortly.",
+                retry_after_s=self.outcomes.next_end_s(),
             )
 
     def _draft(self, order: SpeechOrder, engine: EngineInfo) -> _Draft:
-        script = parse(order.text)
-        voices = cast(
-            script.speakers,
-            {voice.id: voice.name for voice in engine.voices},
-            requested=self._aliases.get(order.voice, order.voice),
-            explicit={
-                name: self._aliases.get(voice, voice) for name, voice in order.speakers.items()
-            },
+        prepared = prepare(order.script, engine, self._ability)
+        segments = plan_segments(
+            prepared.script,
+            voices=prepared.voices,
+            revision=engine.revision,
+            options=order.script.options,
+            seed=order.seed,
         )
-        self._check(
-            tuple(
-                Line(turn.speaker, voices[turn.speaker], paragraph.text)
-                for turn in script.turns
-                for paragraph in turn.paragraphs
-            )
-        )
-        segments = plan_segments(script, voices=voices, revision=engine.revision, seed=order.seed)
-        return _Draft(script, voices, next(segments), segments)
+        return _Draft(prepared, next(segments), segments)
 
     async def _body(
         self, make_fan_out: Callable[[], FanOut], renderer: Renderer, outcome: Outcome
@@ -222,9 +235,10 @@ class SpeechService:
             "vibevoice.request.id": outcome.request_id,
             "vibevoice.request.speakers": len(outcome.speakers),
         }
+        context = None
         try:
-            with open_span("speech", attributes=attributes) as span:
-                outcome.trace_id = span.trace_id
+            with open_span("speech", attributes=attributes, began=outcome.watch.began) as span:
+                outcome.trace_id, context = span.trace_id, span.context
                 with span.active():
                     fan_out = make_fan_out()
                 try:
@@ -233,11 +247,13 @@ class SpeechService:
                             yield data
                 finally:
                     span.set({"vibevoice.request.segments": outcome.segments})
+                    outcome.watch.tell(span)
         except BaseException as error:
             outcome.fail(error)
             raise
         finally:
             outcome.wall_s = self.outcomes.clock() - outcome.started_s
+            self._requests.answered(outcome.record(), context)
             renderer.abort()
 
     async def _rendered(
@@ -252,6 +268,7 @@ class SpeechService:
                 if ready:
                     outcome.sound(self.outcomes.clock())
                     yield ready
+                    outcome.watch.playback.taken(self.outcomes.clock())
         rest = await asyncio.to_thread(renderer.close)
         outcome.samples_sent = renderer.samples_out
         outcome.state = "complete"
@@ -275,13 +292,7 @@ async def _planned_rest(
     draft: _Draft, outcome: Outcome, taken: asyncio.Event
 ) -> tuple[PlannedSegment, ...]:
     await taken.wait()
-    rest = await asyncio.to_thread(tuple, draft.rest)
+    with outcome.watch.plan.on():
+        rest = await asyncio.to_thread(tuple, draft.rest)
     outcome.planned(rest)
     return rest
-
-
-async def _resumed(first: bytes, body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(body):
-        yield first
-        async for data in body:
-            yield data

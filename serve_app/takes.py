@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import aclosing
 from dataclasses import replace
+from hashlib import sha256
 from typing import Literal, NoReturn
 
 from serve_app.core.audio import BYTES_PER_S, pcm_from_bytes
-from serve_app.core.fair import FairPool
+from serve_app.core.fair import Places
 from serve_app.core.plan import PlannedSegment, replan_halves, seed_of
 from serve_app.core.quality import QualityMeter, Verdict
 from serve_app.core.retake import Outgoing
@@ -48,7 +49,7 @@ from serve_app.pieces import (
     TakeItem,
 )
 
-_TEXT_SHOWN = 80
+_DIGEST_DIGITS = 12
 _MAX_SPLITS = 3
 _RUNAWAY_FACTOR, _RUNAWAY_SLACK_S = 3.0, 15.0
 
@@ -136,7 +137,7 @@ class SegmentRun:
             self._changed.clear()
             await self._changed.wait()
 
-    async def work(self, pool: FairPool, owner: Hashable) -> None:
+    async def work(self, pool: Places, owner: Hashable) -> None:
         """Speak the segment; errors are kept for :meth:`delivered`."""
         try:
             await self._speak_part(self._planned, pool, owner, splits=0, last=True)
@@ -151,7 +152,7 @@ class SegmentRun:
             self._changed.set()
 
     async def _speak_part(
-        self, planned: PlannedSegment, pool: FairPool, owner: Hashable, *, splits: int, last: bool
+        self, planned: PlannedSegment, pool: Places, owner: Hashable, *, splits: int, last: bool
     ) -> None:
         track = _Track(planned, last=last)
         faults = bad = 0
@@ -313,8 +314,9 @@ def _refuse(track: _Track, why: str) -> NoReturn:
 
 def _failed(segment: Segment, cause: ServeError) -> SegmentFailedError:
     text = " ".join(utterance.text for utterance in segment.utterances)
-    shown = text if len(text) <= _TEXT_SHOWN else text[:_TEXT_SHOWN] + "..."
+    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_DIGITS]
     return SegmentFailedError(
         f"Segment {segment.index} could not be spoken ({cause.code}: {cause}). "
-        f"Its text begins: {shown!r}. The audio before it is complete; send the request again."
+        f"Its text is not shown: {len(text)} characters, SHA-256 {digest}. "
+        "The audio before it is complete; send the request again."
     )

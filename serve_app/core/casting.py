@@ -7,6 +7,10 @@ In this order, so that the same request always gives the same cast:
 3. the remaining speakers, in order of first appearance, take the requested voice first and then
    the engine's voices in their order, skipping those already taken; with more speakers than
    voices the engine's voices are taken again from the first.
+
+A voice is asked for by its id, by its name or by an alias (case ignored); an id goes before a
+name, a name before an alias, and of two voices of one name the first in order is meant. A
+speaker's name is not looked up among the aliases.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from serve_app.errors import InvalidInputError, UnknownVoiceError
 
 ANY_VOICE = "auto"
 """Requested voice that leaves the whole choice to the order of the engine's voices."""
+_SHOWN = 20
 
 
 def cast(
@@ -25,23 +30,40 @@ def cast(
     *,
     requested: str = ANY_VOICE,
     explicit: Mapping[str, str] | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Give every speaker a voice.
 
     Args:
         speakers: Names in order of first appearance.
-        voices: Name by voice id, in the engine's order; not empty.
-        requested: Voice id of the request, or ``auto``.
-        explicit: Voice id by speaker name (case ignored).
+        voices: Name by voice id, in the engine's order.
+        requested: Voice of the request, or ``auto``.
+        explicit: Voice by speaker name (case ignored).
+        aliases: Voice id, or ``auto``, by another name; one for a voice that is not there is none.
     Returns:
         Voice id by speaker, in the order of *speakers*.
     Raises:
-        UnknownVoiceError: A requested voice does not exist; the message lists those that do.
+        UnknownVoiceError: A requested voice does not exist; the message lists those that do, or
+            says that there is none at all.
         InvalidInputError: *explicit* names a speaker that is not in the script.
     """
-    explicit = {name.casefold(): voice for name, voice in (explicit or {}).items()}
-    for voice in (requested, *explicit.values()):
-        _known(voice, voices)
+    if not voices:
+        raise UnknownVoiceError(
+            "There are no voices yet: add a recording to the voice library, or name one in the "
+            "engine's options.",
+            "voice",
+        )
+    by_name = {name.casefold(): voice for voice, name in reversed(list(voices.items()))}
+    by_name |= {voice.casefold(): voice for voice in voices}
+    known = {
+        alias.casefold(): target
+        for alias, target in (aliases or {}).items()
+        if target in voices or target == ANY_VOICE
+    } | by_name
+    requested = _known(requested, voices, known)
+    explicit = {
+        name.casefold(): _known(voice, voices, known) for name, voice in (explicit or {}).items()
+    }
     strangers = set(explicit) - {speaker.casefold() for speaker in speakers}
     if strangers:
         raise InvalidInputError(
@@ -49,8 +71,6 @@ def cast(
             f"{_listed(speakers)}: correct the map or the script.",
             "speakers",
         )
-    by_name = {name.casefold(): voice for voice, name in voices.items()}
-    by_name |= {voice.casefold(): voice for voice in voices}
     chosen: dict[str, str] = {}
     for speaker in speakers:
         name = speaker.casefold()
@@ -65,13 +85,23 @@ def cast(
     return {speaker: chosen[speaker] for speaker in speakers}
 
 
-def _known(voice: str, voices: Mapping[str, str]) -> None:
-    if voice != ANY_VOICE and voice not in voices:
+def _known(voice: str, voices: Mapping[str, str], known: Mapping[str, str]) -> str:
+    """The id of a voice asked for by id, name or alias."""
+    if voice == ANY_VOICE or voice in voices:
+        return voice
+    if voice.casefold() not in known:
         raise UnknownVoiceError(
-            f"Voice {voice!r} does not exist; the voices are {_listed(voices)}, "
+            f"Voice {voice!r} does not exist; the voices are {_some(voices)}, "
             f"or {ANY_VOICE!r} to let the order decide. GET /v1/audio/voices lists them.",
             "voice",
         )
+    return known[voice.casefold()]
+
+
+def _some(voices: Mapping[str, str]) -> str:
+    """A library may hold a thousand."""
+    more = f" and {len(voices) - _SHOWN} more" if len(voices) > _SHOWN else ""
+    return _listed(list(voices)[:_SHOWN]) + more
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -2,27 +2,28 @@
 
 A plain ASGI layer, so that bodies and answers stream through it untouched. In this order:
 
-1. A process that drains answers 503 to everything but its health.
+1. A process that drains answers 503 to everything but its health, one with too many requests open
+   429.
 2. The key: ``Authorization: Bearer KEY``, or as the password of HTTP Basic, which is how a browser
    asks a person for it. Health, the icon and the API's description need none. What concerns all
    users (:data:`ADMIN_PATHS`) needs an admin's key.
 3. The key's requests a minute and streams at once; its characters are counted by the routes, which
    find the caller with :func:`caller_of`.
 4. The body: refused by its declared length, else while it is read, and when it does not come.
+5. The answer: a client that reads nothing is cut off after a while, so that it holds no stream.
 
 Refusals have OpenAI's shape. Neither keys nor bodies are logged.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Protocol
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
@@ -32,41 +33,43 @@ from serve_app.errors import (
     BodyTooLargeError,
     DrainingError,
     ForbiddenError,
+    OverloadedError,
     RateLimitedError,
     ServeError,
     SlowBodyError,
     UnauthorizedError,
 )
-from serve_app.ingress.problems import problem
-from serve_app.keys import KeyRing
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from serve_app.ingress.bounded import (
+    Answer,
+    App,
+    Body,
+    BodyRefusedError,
+    CutOffError,
+    GateRules,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
+from serve_app.ingress.problems import bug, problem
+from serve_app.ingress.service import Drain
+from serve_app.keys import ApiKey
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/favicon.ico", "/openapi.json"})
 HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz"})
 ADMIN_PATHS: Final = ("/get_metrics", "/get_history", "/metrics", "/monitor", "/report", "/docs")
 STREAM_PATHS: Final = frozenset({"/v1/audio/speech", "/v1/audio/dialogue"})
+_FULL_RETRY_AFTER_S: Final = 5
 _PAGES: Final = ("/monitor", "/report", "/docs")
 _KEY: Final = "vibevoice_caller"
 
 
-@dataclass(frozen=True, slots=True)
-class GateRules:
-    """Bounds of every request.
+class KeyFinder(Protocol):
+    """Knows the keys."""
 
-    Args:
-        max_body_bytes: Largest body, except of uploads.
-        max_upload_bytes: Largest body of ``multipart/form-data``.
-        body_timeout_s: Longest wait for the next part of a body.
-    """
-
-    max_body_bytes: int = 2 * 1024 * 1024
-    max_upload_bytes: int = 12 * 1024 * 1024
-    body_timeout_s: float = 30.0
+    def find(self, token: str) -> ApiKey | None:
+        """Whose key *token* is, or None."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +108,12 @@ def caller_of(connection: HTTPConnection) -> Caller:
     return caller
 
 
-class Drain:
-    """Whether this process still takes requests; set once, by its end."""
-
-    def __init__(self) -> None:
-        self.draining = False
-
-
 class Gate:
     """See the module docstring.
 
     Args:
         app: What is behind.
-        keys: Known keys, or None where none is asked for.
+        keys: Knows the keys; None where none is asked for.
         rules: Bounds of every request.
         drain: Whether requests are still taken.
         clock: Monotonic time, s.
@@ -128,7 +124,7 @@ class Gate:
         self,
         app: App,
         *,
-        keys: KeyRing | None,
+        keys: KeyFinder | None,
         rules: GateRules,
         drain: Drain,
         clock: Callable[[], float] = time.monotonic,
@@ -137,31 +133,61 @@ class Gate:
         self._app, self._keys, self._rules, self._drain = app, keys, rules, drain
         self._clock, self._wall = clock, wall
         self._usages: dict[str, KeyUsage] = {}
+        self._open = 0
+
+    @property
+    def open_requests(self) -> int:
+        """Requests that are being answered, without those for health."""
+        return self._open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer why not."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path, headers = _path(scope), Headers(scope=scope)
-        body = _Body(receive, headers, self._rules)
-        answer = _Answer(send, body)
+        path = _path(scope)
+        if path in HEALTH_PATHS:
+            await self._pass(scope, receive, send, path)
+            return
+        self._open += 1
+        try:
+            await self._pass(scope, receive, send, path)
+        finally:
+            self._open -= 1
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        headers = Headers(scope=scope)
+        body = Body(receive, headers, self._rules, self._clock)
+        answer = Answer(send, body, self._rules.send_timeout_s)
         refusal: ServeError | None = None
         try:
             scope[_KEY] = self._admit(path, headers)
             body.check_length()
             with self._stream(scope[_KEY], path, scope["method"]):
                 await self._app(scope, body.receive, answer.send)
-        except (ServeError, _BodyError) as error:
+        except (ServeError, BodyRefusedError) as error:
             if answer.begun:
                 raise
             refusal = error if isinstance(error, ServeError) else None
-        if not answer.begun and (found := body.failed or refusal) is not None:
+        except CutOffError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the log must not quote it
+            answered = bug(scope, error)
+            if answer.begun:
+                raise CutOffError(type(error).__name__) from None
+            await answered(scope, receive, send)
+            return
+        if not answer.begun and (found := body.refused or refusal) is not None:
             await _refuse(found, path, send)
 
     def _admit(self, path: str, headers: Headers) -> Caller:
         if self._drain.draining and path not in HEALTH_PATHS:
             raise DrainingError("This process ends and takes no new requests. Try again at once.")
+        if self._open > self._rules.max_open_requests and path not in HEALTH_PATHS:
+            raise OverloadedError(
+                f"{self._rules.max_open_requests} requests are open here, which is the limit.",
+                retry_after_s=_FULL_RETRY_AFTER_S,
+            )
         if self._keys is None or path in OPEN_PATHS:
             return Caller("anonymous", True, KeyUsage(KeyLimits()), self._wall)
         key = self._keys.find(_token(headers))
@@ -170,8 +196,9 @@ class Gate:
                 "A valid API key is needed: send it as 'Authorization: Bearer KEY'."
             )
         if not key.admin and path.startswith(ADMIN_PATHS):
-            raise ForbiddenError(f"The key {key.name!r} may not use {path}; it needs an admin's.")
+            raise ForbiddenError(f"The key {key.name!r} may not do this; it needs an admin's.")
         usage = self._usages.setdefault(key.name, KeyUsage(key.limits))
+        usage.limits = key.limits  # they may have changed with the file
         if (refusal := usage.request(self._clock())) is not None:
             raise _rate_limited(key.name, refusal)
         return Caller(key.name, key.admin, usage, self._wall)
@@ -188,67 +215,6 @@ class Gate:
             yield
         finally:
             caller.usage.close_stream()
-
-
-class _BodyError(Exception):
-    """Stops who reads a body that was refused; the gate answers, whatever becomes of this."""
-
-
-class _Body:
-    """A request's body within its bounds."""
-
-    def __init__(self, receive: Receive, headers: Headers, rules: GateRules) -> None:
-        upload = headers.get("content-type", "").startswith("multipart/form-data")
-        self._receive, self._timeout_s = receive, rules.body_timeout_s
-        self._most = rules.max_upload_bytes if upload else rules.max_body_bytes
-        self._declared = headers.get("content-length", "")
-        self._read_bytes = 0
-        self._whole = False
-        self.failed: ServeError | None = None
-
-    def check_length(self) -> None:
-        """Refuse a body by its declared length.
-
-        Raises:
-            BodyTooLargeError: It is too large.
-        """
-        if self._declared.isdecimal() and int(self._declared) > self._most:
-            raise self._too_large()
-
-    async def receive(self) -> Message:
-        """The next part of the body, and behind it the news that the client has left."""
-        if self._whole:
-            return await self._receive()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                message = await self._receive()
-        except TimeoutError:
-            self.failed = SlowBodyError(f"No more of the body came for {self._timeout_s:g} s.")
-            raise _BodyError from None
-        self._read_bytes += len(message.get("body", b""))
-        self._whole = not message.get("more_body", False)
-        if self._read_bytes > self._most:
-            self.failed = self._too_large()
-            raise _BodyError
-        return message
-
-    def _too_large(self) -> BodyTooLargeError:
-        return BodyTooLargeError(
-            f"The body is larger than {self._most} bytes. Send less, or a long script as a job."
-        )
-
-
-class _Answer:
-    """Passes an answer on, unless the request's body was refused: then the gate answers."""
-
-    def __init__(self, send: Send, body: _Body) -> None:
-        self._send, self._body = send, body
-        self.begun = False
-
-    async def send(self, message: Message) -> None:
-        if self._body.failed is None or self.begun:
-            self.begun = True
-            await self._send(message)
 
 
 async def _refuse(error: ServeError, path: str, send: Send) -> None:

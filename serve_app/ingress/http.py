@@ -1,26 +1,64 @@
-"""The FastAPI application, made of its routes."""
+"""The FastAPI application, made of its routes, behind its gate."""
 
 from __future__ import annotations
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
+from serve_app.access import Access
 from serve_app.ingress import (
+    openapi,
     problems,
     routes_catalog,
     routes_health,
+    routes_jobs,
     routes_monitor,
     routes_speech,
 )
+from serve_app.ingress.gate import Gate
 from serve_app.ingress.service import Service
 
+_TAKEN_FROM_PAGES = (
+    *("authorization", "content-type", "idempotency-key", "if-none-match", "if-range"),
+    *("last-event-id", "range", "x-request-id"),
+)
+_SHOWN_TO_PAGES = (
+    *("accept-ranges", "content-disposition", "content-length", "content-range", "etag"),
+    *("location", "x-complete", "x-edition"),
+    *("retry-after", "x-audio-seconds", "x-estimated-seconds", "x-finish-reason"),
+    *("x-request-id", "x-segments", "x-should-retry", "x-speakers"),
+)
 
-def create_app(service: Service) -> FastAPI:
+
+def create_app(service: Service, access: Access | None = None) -> FastAPI:
     """Build the application.
 
     FastAPI's own tracing would start a second trace beside Ray Serve's: it is off.
+
+    Args:
+        service: The parts behind the routes.
+        access: Who may call, and how much; without it nobody is asked for a key.
     """
-    app = FastAPI(title="vibevoice-serve", version="0.1.0", telemetry={"tracing": False})
+    access = access or Access()
+    app = FastAPI(
+        title="vibevoice-serve",
+        version="0.1.0",
+        telemetry={"tracing": False},
+    )
     problems.install(app)
     for routes in (routes_speech, routes_catalog, routes_health, routes_monitor):
         app.include_router(routes.router(service))
+    if service.jobs is not None:
+        app.include_router(routes_jobs.router(service.jobs))
+    openapi.install(app, keys=access.keys is not None)
+    # The last one added comes first: pages ask whether they may call before they have a key.
+    app.add_middleware(Gate, keys=access.keys, rules=access.rules, drain=service.drain)
+    if access.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=access.cors_origins,
+            allow_methods=("GET", "POST", "DELETE", "PATCH"),
+            allow_headers=_TAKEN_FROM_PAGES,
+            expose_headers=_SHOWN_TO_PAGES,
+        )
     return app

@@ -1,8 +1,16 @@
-"""Errors as OpenAI's clients expect them: ``{"error": {message, type, param, code}}``."""
+"""Errors as OpenAI's clients expect them: ``{"error": {message, type, param, code}}``.
+
+What a request was about stays out of logs: a bug is told by the route's pattern and by where in the
+code it came up, never by the path that was asked for or by a message, which may quote a text.
+"""
 
 from __future__ import annotations
 
 import logging
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +22,11 @@ from serve_app.errors import InvalidInputError, ServeError
 logger = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = 5
+_FRAMES_TOLD = 12
+_HTTP_ERRORS = {
+    404: ("not_found", "There is no such resource here; /openapi.json lists all that there are."),
+    405: ("method_not_allowed", "This resource does not take this method; see the header Allow."),
+}
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -35,8 +48,17 @@ def problem(error: ServeError) -> JSONResponse:
     )
 
 
+def bug(scope: Mapping[str, Any], error: Exception) -> JSONResponse:
+    """The answer for an error that nobody foresaw; the log tells where it came up."""
+    route = getattr(scope.get("route"), "path", "(no route)")
+    logger.error("%s %s failed: %s", scope["method"], route, trail(error))
+    return _answer(
+        500, "Internal error; the log has it.", "internal_error", None, retry_helps=False
+    )
+
+
 def install(app: FastAPI) -> None:
-    """Give *app* handlers for our errors, FastAPI's own and anything unexpected."""
+    """Give *app* handlers for our errors and FastAPI's own."""
 
     @app.exception_handler(ServeError)
     async def on_serve_error(_request: Request, error: ServeError) -> JSONResponse:
@@ -52,17 +74,22 @@ def install(app: FastAPI) -> None:
         return problem(InvalidInputError(message, places[0] if places and places[0] else None))
 
     @app.exception_handler(HTTPException)
-    async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
-        message = f"{request.method} {request.url.path}: {error.detail}"
-        code = "not_found" if error.status_code == 404 else "http_error"
-        return _answer(error.status_code, message, code, None, retry_helps=False)
+    async def on_http_error(_request: Request, error: HTTPException) -> JSONResponse:
+        code, message = _HTTP_ERRORS.get(error.status_code, ("http_error", str(error.detail)))
+        answer = _answer(error.status_code, message, code, None, retry_helps=False)
+        answer.headers.update(error.headers or {})
+        return answer
 
-    @app.exception_handler(Exception)
-    async def on_bug(request: Request, error: Exception) -> JSONResponse:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _answer(
-            500, "Internal error; the log has it.", "internal_error", None, retry_helps=False
-        )
+
+def trail(error: BaseException) -> str:
+    """An error and its causes by type and place, innermost frame last, without their messages."""
+    places = " > ".join(
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)[-_FRAMES_TOLD:]
+    )
+    cause = error.__cause__ or error.__context__
+    told = f"{type(error).__name__} at {places or 'an unknown place'}"
+    return told if cause is None or error.__suppress_context__ else f"{told}, after {trail(cause)}"
 
 
 def _answer(

@@ -25,6 +25,20 @@ def test_explicit_then_by_name_then_by_order() -> None:
     assert got == {"Lily": "mezzo", "anna": "alto", "Jeyes": "tenor"}
 
 
+def test_a_voice_is_asked_for_by_id_or_by_name() -> None:
+    assert cast(["Lily"], VOICES, requested="ben") == {"Lily": "bass"}
+    assert cast(["Lily"], VOICES, explicit={"Lily": "MIA"}) == {"Lily": "mezzo"}
+    twins = {"one": "Ann", "two": "ANN", "ann": "Someone else"}
+    assert cast(["Lily"], twins, requested="Ann") == {"Lily": "ann"}
+    del twins["ann"]
+    assert cast(["Lily"], twins, requested="ann") == {"Lily": "one"}
+
+
+def test_without_any_voice_it_says_so() -> None:
+    with pytest.raises(UnknownVoiceError, match="no voices yet"):
+        cast(["Lily"], {})
+
+
 def test_unknown_voice_is_named_with_those_that_exist() -> None:
     with pytest.raises(UnknownVoiceError, match=r"'soprano'.*'alto', 'tenor'"):
         cast(["Lily"], VOICES, requested="soprano")

@@ -1,0 +1,146 @@
+"""A request's body and its answer, each within its bounds of size and time.
+
+Both stand between the server and the application, and pass on what comes part by part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import StreamingResponse
+
+from serve_app.errors import BodyTooLargeError, ServeError, SlowBodyError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class GateRules:
+    """Bounds of every request.
+
+    Args:
+        max_body_bytes: Largest body, except of uploads.
+        max_upload_bytes: Largest body of ``multipart/form-data``.
+        body_timeout_s: Longest wait for the next part of a body.
+        whole_body_timeout_s: Longest wait for the whole of it.
+        send_timeout_s: Longest wait for a client that reads nothing of its answer.
+        max_open_requests: Requests open at once; health is not counted.
+    """
+
+    max_body_bytes: int = 2 * 1024 * 1024
+    max_upload_bytes: int = 12 * 1024 * 1024
+    body_timeout_s: float = 30.0
+    whole_body_timeout_s: float = 120.0
+    send_timeout_s: float = 300.0
+    max_open_requests: int = 1_000
+
+
+class BodyRefusedError(Exception):
+    """Stops who reads a body that was refused; the gate answers, whatever becomes of this."""
+
+
+class Body:
+    """A request's body within its bounds."""
+
+    def __init__(
+        self, receive: Receive, headers: Headers, rules: GateRules, clock: Callable[[], float]
+    ) -> None:
+        upload = headers.get("content-type", "").startswith("multipart/form-data")
+        self._receive, self._clock = receive, clock
+        self._part_s = rules.body_timeout_s
+        self._deadline_s = clock() + rules.whole_body_timeout_s
+        self._most = rules.max_upload_bytes if upload else rules.max_body_bytes
+        self._declared = headers.get("content-length", "")
+        self._read_bytes = 0
+        self._whole = False
+        self.refused: ServeError | None = None
+
+    def check_length(self) -> None:
+        """Refuse a body by its declared length.
+
+        Raises:
+            BodyTooLargeError: It is too large.
+        """
+        if self._declared.isdecimal() and int(self._declared) > self._most:
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        """The next part of the body, and behind it the news that the client has left."""
+        if self._whole:
+            return await self._receive()
+        wait_s = max(0.0, min(self._part_s, self._deadline_s - self._clock()))
+        try:
+            async with asyncio.timeout(wait_s):
+                message = await self._receive()
+        except TimeoutError:
+            self.refused = SlowBodyError("The body did not come in time; send it faster.")
+            raise BodyRefusedError from None
+        self._read_bytes += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._read_bytes > self._most:
+            self.refused = self._too_large()
+            raise BodyRefusedError
+        return message
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(
+            f"The body is larger than {self._most} bytes. Send less, or a long script as a job."
+        )
+
+
+class ClosedStream(StreamingResponse):
+    """A streamed answer that closes its body however it ends.
+
+    Starlette drops the body of a client that has left; it would be closed by the garbage collector
+    some time later, and until then the cards would go on.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, then close its body."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if isinstance(self.body_iterator, AsyncGenerator):
+                await self.body_iterator.aclose()
+
+
+class CutOffError(Exception):
+    """Breaks an answer that has begun: the connection is closed in mid-body, without an end.
+
+    Not of our tree on purpose: no handler may try to answer a response that has started.
+    """
+
+
+class SlowReaderError(CutOffError):
+    """Cuts off a client that reads nothing."""
+
+
+class Answer:
+    """Passes an answer on, unless the request's body was refused: then the gate answers."""
+
+    def __init__(self, send: Send, body: Body, timeout_s: float) -> None:
+        self._send, self._body, self._timeout_s = send, body, timeout_s
+        self.begun = False
+
+    async def send(self, message: Message) -> None:
+        """Pass a part on.
+
+        Raises:
+            SlowReaderError: The client does not take it.
+        """
+        if self._body.refused is not None and not self.begun:
+            return
+        self.begun = True
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._send(message)
+        except TimeoutError:
+            raise SlowReaderError(f"the client read nothing for {self._timeout_s:g} s") from None
