@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo serve test lint bench clean
+.PHONY: demo serve test lint bench storm clean
 
 demo: $(VENV)/.ready-run
 	$(BIN)/vibevoice-serve demo --config configs/local.yaml --cards simulated \
@@ -24,6 +24,11 @@ lint: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.bench
+
+# Two minutes of rude clients, ten thousand malformed requests, two thousand of schemathesis.
+storm: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.bench storm malformed
+	API_EXAMPLES=2000 $(BIN)/python -m pytest tests/unit/test_api_description.py --timeout 1200
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

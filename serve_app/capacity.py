@@ -3,6 +3,9 @@
 The places of the pool follow the replicas that report and what the thermal guard allows their
 cards: a paused card's places are not waited for, and a card that joins brings its own. When every
 card is paused, new requests are told so.
+
+A node's telemetry that was restarted knows no replica and no guard at first, and hears of them one
+by one. What it said before counts meanwhile, or the pool would shrink to its first replica.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from dataclasses import dataclass
 from serve_app.core.fair import FairPool
 from serve_app.errors import AllPausedError
 from telemetry.cluster import ClusterSnapshot
-from telemetry.core.thermal import slots_of
+from telemetry.core.thermal import GuardState, slots_of
+from telemetry.node import ReplicaLoad
 
 logger = logging.getLogger(__name__)
 
@@ -46,18 +50,67 @@ def load_name(application: str, replica: str) -> str:
     return f"{application}#{replica}"
 
 
-def capacity_of(snapshot: ClusterSnapshot, application: str) -> Capacity:
-    """What the application's replicas may speak at once, on the nodes that live."""
-    own = load_name(application, "")
-    nodes = [node.snapshot for node in snapshot.nodes if node.snapshot and node.state != "dead"]
-    states = {guard.uuid: guard.state for node in nodes for guard in node.guards}
-    loads = [load for node in nodes for load in node.loads if load.replica.startswith(own)]
-    found = [(states.get(load.card_uuid or "", "open"), load.slots) for load in loads]
-    return Capacity(
-        replicas=len(loads),
-        places=sum(slots_of(state, slots) for state, slots in found),
-        paused=sum(state == "paused" for state, _ in found),
-    )
+@dataclass(slots=True)
+class _Replica:
+    """What was heard of a replica last.
+
+    Args:
+        node: Ray node id.
+        card_uuid: Its card, or None.
+        slots: Of its engine.
+        state: What the guard said of its card last.
+        heard_s: Monotonic time of its last report.
+    """
+
+    node: str
+    card_uuid: str | None
+    slots: int
+    state: GuardState
+    heard_s: float
+
+
+class Roll:
+    """The replicas of one application, as their nodes tell of them.
+
+    Args:
+        application: Whose replicas count.
+        forget_s: Seconds after which a replica that its node no longer names is gone.
+    """
+
+    def __init__(self, application: str, forget_s: float = 20.0) -> None:
+        self._own, self._forget_s = load_name(application, ""), forget_s
+        self._replicas: dict[str, _Replica] = {}
+
+    def follow(self, snapshot: ClusterSnapshot, now_s: float) -> Capacity:
+        """What the replicas may speak at once at monotonic time *now_s*."""
+        living = {node.id: node.snapshot for node in snapshot.nodes if node.state != "dead"}
+        for name, told in living.items():
+            for load in told.loads if told is not None else ():
+                if load.replica.startswith(self._own):
+                    self._heard(name, load, now_s)
+        states = {
+            guard.uuid: guard.state
+            for told in living.values()
+            for guard in (told.guards if told is not None else ())
+        }
+        self._replicas = {
+            name: replica
+            for name, replica in self._replicas.items()
+            if replica.node in living and now_s - replica.heard_s < self._forget_s
+        }
+        replicas = self._replicas.values()
+        for replica in replicas:
+            replica.state = states.get(replica.card_uuid or "", replica.state)
+        return Capacity(
+            replicas=len(replicas),
+            places=sum(slots_of(replica.state, replica.slots) for replica in replicas),
+            paused=sum(replica.state == "paused" for replica in replicas),
+        )
+
+    def _heard(self, node: str, load: ReplicaLoad, now_s: float) -> None:
+        known = self._replicas.get(load.replica)
+        state: GuardState = "open" if known is None else known.state
+        self._replicas[load.replica] = _Replica(node, load.card_uuid, load.slots, state, now_s)
 
 
 class CapacityWatch:
@@ -69,6 +122,7 @@ class CapacityWatch:
         application: Whose replicas count.
         hold_s: Seconds for which a paused card must at least be cool, told to those who wait.
         period_s: Between two looks.
+        clock: Monotonic time, s.
         wall: Unix time, s.
     """
 
@@ -80,10 +134,12 @@ class CapacityWatch:
         application: str,
         hold_s: float,
         period_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._look, self._pool, self._period_s, self._wall = look, pool, period_s, wall
-        self._application, self._hold_s = application, hold_s
+        self._look, self._pool, self._period_s = look, pool, period_s
+        self._clock, self._wall = clock, wall
+        self._roll, self._hold_s = Roll(application), hold_s
         self.capacity = Capacity(0, 0, 0)
 
     def all_paused(self) -> bool:
@@ -105,7 +161,7 @@ class CapacityWatch:
 
     async def look_once(self) -> None:
         """Ask the cluster, and let the pool follow."""
-        self.capacity = capacity_of(await self._look(self._wall()), self._application)
+        self.capacity = self._roll.follow(await self._look(self._wall()), self._clock())
         if self.capacity.replicas:
             places = max(self.capacity.places, 1)
             if places != self._pool.width:

@@ -1,4 +1,4 @@
-"""The command ``vibevoice-serve``: demo, serve, say, gpus, doctor, check-gpu."""
+"""The command ``vibevoice-serve``: demo, serve, say, job, gpus, report, key, doctor, check-gpu."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.live import Live
 
-from serve_app import local, screen
+from serve_app import job_commands, local, screen
+from serve_app.access import KEYS_OFF
 from serve_app.checkup.commands import check_gpu, doctor
 from serve_app.client import Client
-from serve_app.config import load_serve_file, otlp_endpoint
+from serve_app.config import api_key, load_serve_file, otlp_endpoint
 from serve_app.errors import NotReadyError, ServeError
+from serve_app.keys import key_entry, new_key
+from serve_app.report_command import report
 from telemetry.body import to_json
 from telemetry.cluster import ClusterSnapshot, ClusterView
 from telemetry.here import ThisNode
@@ -30,6 +33,8 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 app.command()(doctor)
 app.command()(check_gpu)
+app.command()(report)
+app.add_typer(job_commands.app, name="job")
 
 
 def main() -> None:
@@ -55,9 +60,25 @@ def serve(
     with local.running(
         file, host=host, port=port, address=address, environment=local.ray_environment()
     ) as service:
+        if file.settings.access.keys == "off":
+            screen.console.print(f"WARNING: {KEYS_OFF}", style="bold red", soft_wrap=True)
         screen.console.print(f"Listening on {service.url} (stop with Ctrl-C)")
         local.wait_for_signal()
-        screen.console.print("Stopping.")
+        screen.console.print("Stopping once the streams have ended; Ctrl-C again stops at once.")
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is; unique in the file.")],
+    admin: Annotated[
+        bool, typer.Option("--admin", help="May also see and change what concerns all users.")
+    ] = False,
+) -> None:
+    """Make an API key: print it, this once, and what the file of keys keeps of it."""
+    made = new_key()
+    screen.console.print(f"The key of {name}, shown this once:\n\n  {made}\n", soft_wrap=True)
+    screen.console.print("For the file of keys (access.keys_file), under 'keys:':\n")
+    print(key_entry(name, made, admin=admin), end="")  # noqa: T201 - exactly as it goes into YAML
 
 
 @app.command()
@@ -77,7 +98,7 @@ def say(
             file = load_serve_file(config)
             running = local.running(file, environment=local.ray_environment(), quiet=True)
             url = stack.enter_context(running).url
-        client = stack.enter_context(Client(url))
+        client = stack.enter_context(Client(url, api_key()))
         body = _speech_body(client, _text_of(text), output, voice, seed)
         with screen.SpeechScreen() as shown:
             spoken = client.speak(body, output, shown.progress)
@@ -105,7 +126,7 @@ def gpus(
 
 
 def _cards_source(stack: ExitStack, url: str) -> Callable[[], Any]:
-    client = stack.enter_context(Client(url))
+    client = stack.enter_context(Client(url, api_key()))
     try:
         client.get("/healthz")
     except NotReadyError:
@@ -147,7 +168,7 @@ def demo(
     begun_s = time.monotonic()
     with (
         local.running(file, port=port, environment=environment, quiet=True) as service,
-        Client(service.url) as client,
+        Client(service.url, api_key()) as client,
     ):
         screen.console.print(f"Ready after {time.monotonic() - begun_s:.1f} s at {service.url}")
         with screen.SpeechScreen() as shown:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Final, Self
 
 import httpx
 
@@ -17,6 +17,7 @@ from serve_app.errors import NotReadyError, ServeError
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 300.0
 _POLL_S = 0.5
+_LARGEST_WAV: Final = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,13 @@ class Client:
 
     Args:
         url: Its base URL.
+        key: Sent with every call; None where the service asks for none.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
-        self._http = httpx.Client(base_url=url, timeout=timeout)
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        self._http = httpx.Client(base_url=url, timeout=timeout, headers=headers)
         self._url = url
 
     def __enter__(self) -> Self:
@@ -59,14 +62,21 @@ class Client:
             ServeError: The service refused, with its message.
             NotReadyError: Nothing listens there.
         """
+        body: dict[str, Any] = self._got(path, params).json()
+        return body
+
+    def get_text(self, path: str, **params: Any) -> str:
+        """GET an answer as it is; raises as :meth:`get`."""
+        return self._got(path, params).text
+
+    def _got(self, path: str, params: Mapping[str, Any]) -> httpx.Response:
         try:
             answer = self._http.get(path, params=params)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         if answer.is_error:
-            raise _refusal(answer)
-        body: dict[str, Any] = answer.json()
-        return body
+            raise refusal(answer)
+        return answer
 
     def speak(
         self,
@@ -89,7 +99,7 @@ class Client:
             with self._http.stream("POST", "/v1/audio/speech", json=dict(body)) as answer:
                 if answer.is_error:
                     answer.read()
-                    raise _refusal(answer)
+                    raise refusal(answer)
                 status = f"/v1/audio/speech/{answer.headers['x-request-id']}"
                 with path.open("wb") as file, _Polling(self, status, on_progress):
                     for data in answer.iter_raw():
@@ -105,7 +115,7 @@ class Client:
         if outcome["status"] != "complete":
             raise ServeError(f"The stream ended as {outcome['status']}: {outcome['error']}")
         if body.get("response_format") == "wav":
-            _set_wav_length(path)
+            set_wav_length(path)
         return Spoken(path, time.monotonic() - begun_s, outcome)
 
     def _ended(self, status: str) -> dict[str, Any]:
@@ -149,21 +159,40 @@ class _Polling:
                 return  # the stream itself tells what is wrong
 
 
-def _refusal(answer: httpx.Response) -> ServeError:
+def refusal(answer: httpx.Response) -> ServeError:
+    """The error that an answer tells; NotReadyError where it may help to ask again."""
     try:
         message = answer.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
         message = answer.text[:200]
-    return ServeError(f"The service answered {answer.status_code}: {message}")
+    kind = NotReadyError if answer.status_code == 503 else ServeError
+    return kind(f"The service answered {answer.status_code}: {message}")
 
 
-def _set_wav_length(path: Path) -> None:
+def set_wav_length(path: Path) -> None:
     """Replace a streamed WAV's unknown lengths, so that every player shows the duration."""
     size = path.stat().st_size
     with path.open("r+b") as file:
-        head = file.read(4096)
-        start = head.index(b"data") + 8
+        start = _samples_start(file, size)
+        if start is None or size - 8 >= _LARGEST_WAV:
+            return
         file.seek(4)
         file.write(struct.pack("<I", size - 8))
         file.seek(start - 4)
         file.write(struct.pack("<I", size - start))
+
+
+def _samples_start(file: BinaryIO, size: int) -> int | None:
+    """Where the samples of a WAV begin, found from chunk to chunk; None if it is none."""
+    riff = file.read(12)
+    if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
+        return None
+    at = 12
+    while at + 8 <= size:
+        file.seek(at)
+        name, length = struct.unpack("<4sI", file.read(8))
+        at += 8
+        if name == b"data":
+            return at
+        at += length + length % 2
+    return None

@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from serve_app.errors import ConfigError
+from serve_app.jobs.settings import JobSettings
+from serve_app.strict import StrictModel
+from serve_app.watch_settings import (
+    AlertSettings,
+    ChannelSettings,
+    ReportSettings,
+    ThermalSettings,
+)
 
 IMPORT_PATH = "serve_app.app:build"
-
-
-class StrictModel(BaseModel):
-    """Frozen, no unknown keys, described by the docstrings under its fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+API_KEY = "VIBEVOICE_API_KEY"
+"""Names the key that clients send, and that a service takes as an admin's."""
 
 
 class EngineSettings(StrictModel):
@@ -58,9 +62,55 @@ class SpeechSettings(StrictModel):
     """From the slot to the first sound."""
     chunk_timeout_s: float = Field(default=20.0, gt=0)
     """Between two chunks of a segment."""
+    whole_answer_wait_s: float = Field(default=0.02, ge=0, le=1)
+    """Wait, after the first sound of a script of one segment, for the rest of it; complete by
+    then, its answer says in front how long it is and how it ended."""
     live: bool = False
     """Let each segment out while it is spoken, not only the first; for one card slower than a
     third of real time. The others are let out once complete and checked (see ``takes``)."""
+
+
+class VoiceSettings(StrictModel):
+    """The voice library, for engines that speak with recordings."""
+
+    path: str | None = None
+    """Folder of the library, any fsspec path (``/srv/voices``, ``s3://bucket/voices``); every node
+    must reach the same one. None: only the voices of the engine's own options."""
+    storage: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the fsspec backend: endpoint, keys, time-outs."""
+    max_voices: int = Field(default=1_000, ge=1)
+    """Uploads beyond are refused."""
+
+
+class AccessSettings(StrictModel):
+    """Who may call, how much one request may send, and how the service ends."""
+
+    keys: Literal["required", "off"] = "required"
+    """``off`` lets everybody in."""
+    keys_file: Path | None = None
+    """File of hashed keys (see ``keys``), followed while it changes; besides it the variable
+    ``VIBEVOICE_API_KEY`` may hold one admin key."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins (``https://app.example``) whose pages may call from a browser; ``*`` is any."""
+    max_body_mib: float = Field(default=2.0, gt=0, le=1024)
+    """Largest request body."""
+    max_upload_mib: float = Field(default=12.0, gt=0, le=1024)
+    """Largest body of an upload (``multipart/form-data``)."""
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    """Wait for the next part of a body."""
+    whole_body_timeout_s: float = Field(default=120.0, gt=0)
+    """Wait for the whole of it."""
+    send_timeout_s: float = Field(default=300.0, gt=0)
+    """Wait for a client that reads nothing; then it is cut off."""
+    max_open_requests: int = Field(default=1_000, ge=1)
+    """Requests open at once on one ingress, whatever they ask; one more is answered with 429."""
+    drain_timeout_s: float = Field(default=60.0, ge=0)
+    """How long streams may go on once the service is told to end."""
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        return "off" if value is False else value
 
 
 class TelemetrySettings(StrictModel):
@@ -70,6 +120,11 @@ class TelemetrySettings(StrictModel):
     """Period of the sampler on each node."""
     simulated_cards_per_node: int | None = Field(default=None, ge=1, le=64)
     """Cards that each node shows where ``cards`` is ``simulated``; one a replica unless told."""
+    slow_period_s: float = Field(default=15.0, ge=1, le=600)
+    """Period of what changes slowly: limits, memory errors, processes."""
+    thermal: ThermalSettings = ThermalSettings()
+    alerts: AlertSettings = AlertSettings()
+    report: ReportSettings | None = None
 
 
 class Settings(StrictModel):
@@ -85,11 +140,24 @@ class Settings(StrictModel):
     max_constructor_retries: int = Field(default=3, ge=1)
     """Failed starts of a replica before the deployment is declared unhealthy."""
     speech: SpeechSettings = SpeechSettings()
+    voices: VoiceSettings = VoiceSettings()
+    access: AccessSettings = AccessSettings()
+    jobs: JobSettings | None = None
+    """Long jobs; None: there are none. ``{}`` takes the defaults."""
     telemetry: TelemetrySettings = TelemetrySettings()
     model_aliases: tuple[str, ...] = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
     """Model names of other services that clients may send."""
     voice_aliases: dict[str, str] = Field(default_factory=dict)
     """Voice id by a name that clients may send, such as OpenAI's stock voices."""
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """All that the engine is made with."""
+        options = {**self.engine.options, "slots": self.engine.slots}
+        if self.engine.kind == "vibevoice" and self.voices.path is not None:
+            options["library"] = self.voices.path
+            options["library_storage"] = self.voices.storage
+        return options
 
     @property
     def simulated_cards(self) -> int:
@@ -176,6 +244,36 @@ def _serve_file(raw: dict[str, Any]) -> ServeFile:
         f"The Serve config has no application with import_path {IMPORT_PATH}; "
         "see configs/local.yaml for one that works."
     )
+
+
+def channel_url(channel: ChannelSettings) -> str:
+    """The URL of an alert channel, wherever it is kept.
+
+    Raises:
+        ConfigError: The variable is not set, or the file can't be read.
+    """
+    if channel.url is not None:
+        return channel.url
+    if channel.url_env is not None:
+        if not (found := os.environ.get(channel.url_env, "").strip()):
+            raise ConfigError(
+                f"The alert channel {channel.name!r} needs the environment variable "
+                f"{channel.url_env}, which is not set."
+            )
+        return found
+    assert channel.url_file is not None
+    try:
+        return channel.url_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            f"The alert channel {channel.name!r} needs the file {channel.url_file}, which can't "
+            f"be read: {error.strerror}."
+        ) from error
+
+
+def api_key() -> str | None:
+    """The key of the environment, or None."""
+    return os.environ.get(API_KEY, "").strip() or None
 
 
 def otlp_endpoint() -> str | None:

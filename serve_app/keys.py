@@ -79,6 +79,18 @@ def new_key() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
+def key_entry(name: str, token: str, *, admin: bool) -> str:
+    """What a file of keys keeps of a key, as an item of its list.
+
+    Raises:
+        ConfigError: The name can't stand there.
+    """
+    entry: dict[str, object] = {"name": name, "sha256": digest_of(token).hex()}
+    kept = [{**entry, "admin": True} if admin else entry]
+    parse_keys(yaml.safe_dump({"keys": kept}))
+    return yaml.safe_dump(kept, sort_keys=False)
+
+
 def digest_of(token: str) -> bytes:
     """SHA-256 of a key, as it is kept."""
     return sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -10,15 +10,21 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serve_app.config import ServeFile
+from serve_app.config import IMPORT_PATH, ServeFile
 from serve_app.errors import ConfigError
 from telemetry.otel import TRACE_DIR, tracing_environment
+
+logger = logging.getLogger(__name__)
+
+_DRAIN_LOOK_S = 0.25
+_DRAIN_ANSWER_S = 5.0
 
 RAY_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -78,6 +84,7 @@ def running(
 
     from serve_app.rayconfig import check_serve_config  # noqa: PLC0415
     from telemetry.actor import stop_actors  # noqa: PLC0415
+    from telemetry.watch_actor import stop_watch  # noqa: PLC0415
 
     check_serve_config(file.raw)
     host, port = host or file.host, file.port if port is None else port
@@ -93,12 +100,43 @@ def running(
             _run(application)
         yield LocalService(f"http://{_reachable(host)}:{port}", started_ray)
     finally:
+        drain(file)
         # Deleting lets replicas flush what they have to export; others' applications stay.
         for application in file.raw["applications"]:
             serve.delete(application["name"])
         if started_ray:
+            stop_watch()
             stop_actors()
             ray.shutdown()
+
+
+def drain(file: ServeFile) -> None:
+    """Let streams end while new requests are answered with 503; bounded by the settings.
+
+    Serve itself would stop the replicas that speak beside the ingress that still sends.
+    """
+    from ray import serve  # noqa: PLC0415
+
+    deadline_s = time.monotonic() + file.settings.access.drain_timeout_s
+    try:
+        ingresses = [
+            serve.get_app_handle(application["name"])
+            for application in file.raw["applications"]
+            if application["import_path"] == IMPORT_PATH
+        ]
+        while True:
+            answers = [
+                ingress.broadcast("drain").results(timeout_s=_DRAIN_ANSWER_S)
+                for ingress in ingresses
+            ]
+            left = sum(sum(answer) for answer in answers)
+            if left == 0 or time.monotonic() >= deadline_s:
+                break
+            time.sleep(_DRAIN_LOOK_S)
+        if left:
+            logger.warning("%d streams are cut off: they took too long to end", left)
+    except Exception as error:  # noqa: BLE001 - what never came up must still be taken down
+        logger.info("nothing to drain (%s)", type(error).__name__)
 
 
 def _init(address: str | None, *, quiet: bool) -> None:
@@ -142,3 +180,5 @@ def wait_for_signal() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     stop.wait()
+    # The second Ctrl-C ends at once.
+    signal.signal(signal.SIGINT, signal.default_int_handler)

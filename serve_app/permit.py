@@ -12,11 +12,27 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from serve_app.errors import CardPausedError
 from telemetry.core.thermal import GuardState, slots_of
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What a replica answers instead of a take: its card must not have the segment now.
+
+    A refusal is no failure, so it is an answer: Serve logs and counts what a replica raises.
+
+    Args:
+        replica: Who refuses.
+        why: For people.
+    """
+
+    replica: str
+    why: str
 
 
 class Permit:

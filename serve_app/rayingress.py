@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.access import Access, LiveKeys, open_keys, rules_of
+from serve_app.capacity import CapacityWatch
 from serve_app.config import Settings
 from serve_app.core.fair import FairPool
-from serve_app.engines.registry import checker
+from serve_app.engines.registry import checker, task_options
 from serve_app.ingress.http import create_app
 from serve_app.ingress.service import Service
+from serve_app.jobs.handle import JobsHandle, jobs_port, reporter
 from serve_app.outcomes import Outcomes
-from serve_app.rayreplica import telemetry_config
+from serve_app.prepare import Ability
 from serve_app.replicas import ReplicaHandle
 from serve_app.speech import SpeechService
+from serve_app.store_probe import voice_store_probe
+from serve_app.voice_desk import VoiceDesk
+from serve_app.voice_roster import LibraryReplicas, open_roster
+from serve_app.watching import report_schedule, telemetry_config
 from telemetry.actor import RayCluster
 from telemetry.body import to_json
 from telemetry.cluster import ClusterView
 from telemetry.otel import flush_spans
+from telemetry.watch_actor import ensure_watch
+
+logger = logging.getLogger(__name__)
+
+_WATCH_PERIOD_S = 30.0
 
 
 class IngressParts:
@@ -30,29 +46,113 @@ class IngressParts:
         synth: Handle of the replicas.
         settings: The application's settings.
         replicas: How many replicas there are; with their slots, the places of the pool.
+        jobs: Handle of the runner of the jobs, if there is one.
     """
 
-    def __init__(self, synth: DeploymentHandle[Any], settings: Settings, replicas: int) -> None:
+    def __init__(
+        self,
+        synth: DeploymentHandle[Any],
+        settings: Settings,
+        replicas: int,
+        jobs: DeploymentHandle[Any] | None = None,
+    ) -> None:
+        self._keys = open_keys(settings.access)
+        if isinstance(self._keys, LiveKeys):
+            self._keys.start()
+        self._access = Access(self._keys, rules_of(settings.access), settings.access.cors_origins)
         handle = ReplicaHandle(synth)
-        self._view = ClusterView(RayCluster(telemetry_config(settings)))
+        self._telemetry = telemetry_config(settings)
+        self._schedule = report_schedule(settings)
+        nodes = RayCluster(self._telemetry)
+        self._view = ClusterView(nodes)
+        runner = None if jobs is None else JobsHandle(jobs)
+        pool = FairPool(replicas * settings.engine.slots, self._demand_changed)
+        self._demand = None if runner is None else reporter(pool, runner)
+        self._capacity = CapacityWatch(
+            # A view of its own: it asks for no samples, which pages show of nodes that fall silent.
+            ClusterView(nodes).gather,
+            pool,
+            application=serve.get_replica_context().app_name,
+            hold_s=settings.telemetry.thermal.hold_s,
+        )
+        self._background = (
+            asyncio.create_task(self._capacity.follow()),
+            asyncio.create_task(self._watch_fleet()),
+        )
         speech = SpeechService(
             settings.speech,
             speak=handle.speak,
-            pool=FairPool(replicas * settings.engine.slots),
+            pool=pool,
+            admit=self._capacity.check,
             outcomes=Outcomes(),
-            voice_aliases=settings.voice_aliases,
-            check=checker(settings.engine.kind),
+            ability=Ability(
+                check=checker(settings.engine.kind),
+                options=task_options(settings.engine.kind),
+                aliases=settings.voice_aliases,
+            ),
         )
-        self._service = Service(settings, speech, handle, self._metrics)
+        self._roster = open_roster(settings.voices)
+        listed = handle if self._roster is None else LibraryReplicas(handle, self._roster)
+        self._desk = None if self._roster is None else VoiceDesk(self._roster)
+        self._store = voice_store_probe(settings.voices)
+        self._jobs = None if runner is None else jobs_port(settings, runner)
+        self._service = Service(
+            settings,
+            speech,
+            listed,
+            self._metrics,
+            self._desk,
+            stores=() if self._store is None else (self._store,),
+            all_paused=self._capacity.all_paused,
+            jobs=self._jobs,
+        )
 
     def app(self) -> FastAPI:
         """The HTTP application."""
-        return create_app(self._service)
+        return create_app(self._service, self._access)
+
+    def drain(self) -> int:
+        """Take no new requests; returns the streams that still run."""
+        self._service.drain.draining = True
+        return self._service.speech.outcomes.running
 
     async def close(self) -> None:
         """Stop following the nodes and send the last spans; bounded."""
+        self.drain()
+        if self._demand is not None:
+            await self._demand.close()
+        if self._jobs is not None:
+            self._jobs.files.close()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if isinstance(self._keys, LiveKeys):
+            await self._keys.close()
+        if self._store is not None:
+            self._store.close()
         self._view.close()
+        if self._desk is not None:
+            self._desk.close()
+        if self._roster is not None:
+            await self._roster.close()
         await asyncio.to_thread(flush_spans)
+
+    def _demand_changed(self) -> None:
+        """Requests have or want other places than before: jobs leave them free."""
+        if self._demand is not None:
+            self._demand.changed()
+
+    async def _watch_fleet(self) -> None:
+        """See that the cluster has a watch, and keeps it; it outlives this process."""
+        known = False
+        while True:
+            ensure = partial(ensure_watch, self._telemetry, self._schedule, known=known)
+            try:
+                await asyncio.to_thread(ensure)
+                known = True
+            except RayError as error:
+                logger.warning("the cluster has no watch: %s", error)
+            await asyncio.sleep(_WATCH_PERIOD_S)
 
     async def _metrics(self, since: float | None) -> dict[str, Any]:
         snapshot = await self._view.gather(since)

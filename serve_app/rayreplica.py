@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import ray
 from ray import serve
 
 from serve_app.capacity import load_name
 from serve_app.config import Settings
+from serve_app.engines.base import SpeakTask
 from serve_app.engines.registry import create
-from serve_app.permit import Permit
+from serve_app.errors import CardPausedError
+from serve_app.permit import Permit, Refused
+from serve_app.pieces import TakeItem
 from serve_app.replica import ReplicaIdentity, ReplicaInfo, Speaker
 from serve_app.watching import telemetry_config
+from telemetry import logs
 from telemetry.actor import NodeLink, assigned_card, local_actor
+from telemetry.card_spans import CardSpans
 from telemetry.otel import Metrics, flush_spans, start_metrics
-from telemetry.spans import NoSynthesisHook, SynthesisMetrics
+from telemetry.speech_metrics import NoSynthesisHook, SynthesisMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +51,19 @@ class RunningReplica:
         """Engine, card and slots."""
         return self.speaker.info
 
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem | Refused, None]:
+        """Speak one segment, or refuse it.
+
+        Raises:
+            ServeError: As the engine's.
+        """
+        try:
+            async with aclosing(self.speaker.speak(task)) as items:
+                async for item in items:
+                    yield item
+        except CardPausedError as error:
+            yield Refused(self.info.identity.replica, error.message)
+
     async def close(self) -> None:
         """Stop the engine and flush what is still to be exported; bounded."""
         for task in self._background:
@@ -67,6 +87,7 @@ async def start_replica(settings: Settings) -> RunningReplica:
         ConfigError: The engine can't be made on this machine.
         EngineError, BadAudioError: It does not speak; Serve tries again, a bounded number of times.
     """
+    logs.install()
     engine = await asyncio.to_thread(create, settings.engine.kind, settings.engine_options)
     context = serve.get_replica_context()
     replica = context.replica_id.unique_id
@@ -88,6 +109,7 @@ async def start_replica(settings: Settings) -> RunningReplica:
         link,
         NoSynthesisHook() if metrics is None else SynthesisMetrics(metrics.meter),
         permit=Permit(link.permit if link.guarded else None),
+        card=CardSpans(link.card_over) if link.guarded else None,
     )
     try:
         await speaker.warm_up()

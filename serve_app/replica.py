@@ -27,8 +27,11 @@ from serve_app.engines.slots import Slots
 from serve_app.errors import BadAudioError, EngineError, ServeError
 from serve_app.permit import Permit
 from serve_app.pieces import SpeechReport, Started, TakeItem
+from telemetry.card_spans import CardSpans
+from telemetry.core.card_use import Occupancy, share_of
 from telemetry.core.sample import CANCELLED, SynthesisRecord
-from telemetry.spans import Span, SynthesisHook, describe, error_type, synthesis_span
+from telemetry.spans import Span, describe, error_type, synthesis_span
+from telemetry.speech_metrics import SynthesisHook
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +88,7 @@ class Speaker:
         node: The node's book.
         metrics: Turns records into metrics.
         permit: What the thermal guard allows this card.
+        card: Puts on the spans what the card did meanwhile; None where there is none.
         clock: Monotonic seconds.
         wall_clock: Unix seconds, for time stamps only.
     """
@@ -97,6 +101,7 @@ class Speaker:
         metrics: SynthesisHook,
         *,
         permit: Permit | None = None,
+        card: CardSpans | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -104,6 +109,7 @@ class Speaker:
         self._node, self._metrics = node, metrics
         self.permit = permit or Permit()
         self._clock, self._wall_clock = clock, wall_clock
+        self._card, self._occupancy = card, Occupancy(clock())
         self._busy = 0
         self._places = Slots(engine.slots)
 
@@ -162,7 +168,7 @@ class Speaker:
     async def _told(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
         """Speak a task and tell of it."""
         with self._span(task) as span:
-            watch = _Watch(span, self._clock)
+            watch = _Watch(span, self._clock, self._occupancy)
             try:
                 yield Started(self._identity.replica, self._engine.info.revision)
                 async with aclosing(self._spoken(task, watch)) as items:
@@ -200,6 +206,7 @@ class Speaker:
             model=info.model,
             engine=info.name,
             attributes={"vibevoice.segment.index": task.tag, "vibevoice.segment.key": task.key},
+            end=Span.end if self._card is None else self._card.end,
         )
 
     def _change_load(self, by: int) -> None:
@@ -225,6 +232,8 @@ class Speaker:
         """Stop the engine; the node is told that nothing runs here any more."""
         self._node.load(0, self._engine.slots)
         self._places.close()
+        if self._card is not None:
+            await self._card.close()
         await self._engine.close()
 
     def _record(self, task: SpeakTask, watch: _Watch) -> SynthesisRecord:
@@ -247,15 +256,19 @@ class Speaker:
             slots=self._engine.slots,
             trace_id=watch.span.trace_id,
             error=watch.error,
+            card_share=watch.card_share,
         )
 
 
 class _Watch:
     """Times one synthesis, from its slot to its end."""
 
-    def __init__(self, span: Span, clock: Callable[[], float]) -> None:
-        self.span, self._clock = span, clock
+    def __init__(self, span: Span, clock: Callable[[], float], occupancy: Occupancy) -> None:
+        self.span, self._clock, self._occupancy = span, clock, occupancy
         self._started_s = clock()
+        self._slot_s = occupancy.slot_s(self._started_s)
+        self.card_share = 1.0
+        occupancy.change(self._started_s, +1)
         self.wall_s: float = -1.0
         self.audio_bytes = 0
         self.first_audio_s: float | None = None
@@ -272,7 +285,11 @@ class _Watch:
     def stop(self) -> None:
         """Stop the time, once."""
         if self.wall_s < 0:
-            self.wall_s = self._clock() - self._started_s
+            ended_s = self._clock()
+            self.wall_s = ended_s - self._started_s
+            all_s = self._occupancy.slot_s(ended_s) - self._slot_s
+            self.card_share = share_of(self.wall_s, all_s)
+            self._occupancy.change(ended_s, -1)
 
 
 def _is_leaving(failure: BaseException) -> bool:

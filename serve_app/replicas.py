@@ -21,6 +21,7 @@ from serve_app.errors import (
     ServeError,
 )
 from serve_app.ingress.service import Readiness
+from serve_app.permit import Refused
 from serve_app.pieces import SpeechReport, Started, TakeItem
 from serve_app.replica import ReplicaInfo
 from telemetry.spans import Span, segment_span
@@ -29,6 +30,8 @@ _DESCRIBE_TIMEOUT_S = 3.0
 _FRESH_S = 30.0
 _PAUSED_RETRY_S = 0.02
 _PAUSED_RETRY_MOST_S = 0.5
+_AVOIDED_S = 1.0
+"""For how long no segment is sent to a replica that has refused one, if another may take it."""
 
 
 class ReplicaHandle:
@@ -46,6 +49,7 @@ class ReplicaHandle:
         self._streaming = handle.options(stream=True)
         self._info: ReplicaInfo | None = None
         self._spoke_s: float | None = None
+        self._refused_s: dict[str, float] = {}
 
     async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
         """Speak *task* on some replica; closing the stream cancels it there.
@@ -84,12 +88,15 @@ class ReplicaHandle:
 
     async def _called(self, task: SpeakTask, span: Span) -> AsyncGenerator[TakeItem, None]:
         with span.active():
-            response = self._streaming.speak.remote(task)
+            response = self._streaming.speak.remote(task, self._refused())
         try:
             async for item in response:
+                if isinstance(item, Refused):
+                    self._refused_s[item.replica] = self._clock()
+                    raise CardPausedError(item.why)
                 yield item
         except RayTaskError as error:
-            raise _own(error) from error
+            raise own_error(error) from error
         except RayActorError as error:
             raise EngineCrashedError(
                 f"the replica that spoke segment {task.tag} is gone ({type(error).__name__})"
@@ -101,6 +108,14 @@ class ReplicaHandle:
         finally:
             # Leaving a stream doesn't stop its replica; only this does.
             response.cancel()
+
+    def _refused(self) -> tuple[str, ...]:
+        """Replicas that have refused a segment lately."""
+        now_s = self._clock()
+        self._refused_s = {
+            replica: at_s for replica, at_s in self._refused_s.items() if now_s - at_s < _AVOIDED_S
+        }
+        return tuple(self._refused_s)
 
     async def engine(self) -> EngineInfo:
         """Engine facts, asked once; a replica with a new revision is asked again.
@@ -145,7 +160,7 @@ class ReplicaHandle:
             self._spoke_s = self._clock()
 
 
-def _own(error: RayTaskError) -> ServeError:
+def own_error(error: RayTaskError) -> ServeError:
     """The error that the replica raised, without Ray's wrapping."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ServeError):

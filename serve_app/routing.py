@@ -3,6 +3,10 @@
 Serve's own router draws two replicas at random. Where each speaks one segment at a time and all
 but one are busy, most draws find both full and wait before they draw again, while a card stands
 idle. Segments take seconds, so asking every replica's (cached) queue costs nothing beside that.
+
+What a replica tells of its card comes here through Serve's controller and is seconds old. A card
+that was paused meanwhile refuses at once, is idle for it, and would draw every further segment.
+So a call of ``speak`` names, behind its task, the replicas that refused lately: they come last.
 """
 
 from __future__ import annotations
@@ -33,12 +37,18 @@ class EveryReplica(FIFOMixin, RequestRouter):  # type: ignore[misc] # Ray ships 
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
         """Candidates by what their cards may take, shuffled so that ties don't favour the first."""
+        if pending_request is not None:
+            # Without this the router asks again and again, without a pause, until one is free.
+            pending_request.routing_context.should_backoff = True
         if not candidate_replicas:
-            if pending_request is not None:  # an empty answer without this spins
-                pending_request.routing_context.should_backoff = True
             return []
+        refused = _refused(pending_request)
         ranks = [
-            [replica for replica in candidate_replicas if _guard_state(replica) == state]
+            [
+                replica
+                for replica in candidate_replicas
+                if _guard_state(replica) == state and replica.replica_id.unique_id not in refused
+            ]
             for state in ("open", "eased")
         ]
         # Where all are paused one of them must be named: an empty answer hangs the request. The
@@ -49,6 +59,13 @@ class EveryReplica(FIFOMixin, RequestRouter):  # type: ignore[misc] # Ray ships 
 
 def _guard_state(replica: RunningReplica) -> str:
     return str((replica.routing_stats or {}).get(GUARD_STATE, "open"))
+
+
+def _refused(pending_request: PendingRequest | None) -> frozenset[str]:
+    """The replicas that a call of ``Synth.speak`` should not be sent to."""
+    if pending_request is None or len(pending_request.args) < 2:
+        return frozenset()
+    return frozenset(pending_request.args[1])
 
 
 def router_config() -> RequestRouterConfig:

@@ -35,6 +35,8 @@ from serve_app.render import Renderer
 from serve_app.request_watch import NoRequestHook, RequestHook, RequestWatch
 from telemetry.spans import open_span
 
+_ADMIT_LOOK_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechOrder:
@@ -179,7 +181,7 @@ class SpeechService:
         )
         body = self._body(fan_out, renderer, outcome)
         try:
-            first = await anext(body, b"")
+            first = await self._begun(body, taken, outcome)
             await rest
         except BaseException as error:
             outcome.fail(error)
@@ -190,6 +192,28 @@ class SpeechService:
         if outcome.segments == 1:
             await ahead.read_on(self._settings.whole_answer_wait_s)
         return OpenStream(outcome, FORMATS[order.audio_format].media_type, ahead)
+
+    async def _begun(
+        self, body: AsyncGenerator[bytes, None], taken: asyncio.Event, outcome: Outcome
+    ) -> bytes:
+        """The first bytes of *body*.
+
+        A request that no replica has taken yet is a new one: it is refused as soon as the fleet
+        takes nothing new, instead of waiting without a sound until it times out.
+        """
+        first = asyncio.ensure_future(_read(body))
+        try:
+            while not first.done():
+                await asyncio.wait({first}, timeout=_ADMIT_LOOK_S)
+                if not (first.done() or taken.is_set()):
+                    self._admit()
+            return first.result()
+        except BaseException as error:
+            outcome.fail(error)  # before the cancelled body calls it the client's doing
+            raise
+        finally:
+            first.cancel()
+            await asyncio.wait({first})
 
     def _refuse(self, order: SpeechOrder) -> None:
         limit = self._settings.max_input_characters
@@ -274,6 +298,10 @@ class SpeechService:
         outcome.state = "complete"
         if rest:
             yield rest
+
+
+async def _read(body: AsyncGenerator[bytes, None]) -> bytes:
+    return await anext(body, b"")
 
 
 def _noting(speak: Speak, taken: asyncio.Event) -> Speak:

@@ -14,6 +14,7 @@ from ray import serve
 
 if TYPE_CHECKING:
     from serve_app.engines.base import SpeakTask
+    from serve_app.permit import Refused
     from serve_app.pieces import TakeItem
     from serve_app.replica import ReplicaInfo
 
@@ -32,9 +33,18 @@ class Synth:
 
         self._replica = await start_replica(parse_settings(args))
 
-    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
-        """Speak one segment; the first item says that a slot was found."""
-        async with aclosing(self._replica.speaker.speak(task)) as items:
+    async def speak(
+        self,
+        task: SpeakTask,
+        refused: tuple[str, ...] = (),  # noqa: ARG002 - read by the router
+    ) -> AsyncGenerator[TakeItem | Refused, None]:
+        """Speak one segment; the first item says that a slot was found, or that none is given.
+
+        Args:
+            task: The segment.
+            refused: Replicas that would refuse it; see :mod:`serve_app.routing`.
+        """
+        async with aclosing(self._replica.speak(task)) as items:
             async for item in items:
                 yield item
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field
 
-from serve_app.strict import StrictModel
 from serve_app.core.audio import Pcm, bytes_from_pcm, duration_s
 from serve_app.errors import InvalidInputError
+from serve_app.strict import StrictModel
 from serve_app.voice_upload import VoiceAudio
 
 VOICE_ID: Final = r"voice_[0-9a-f]{24}"

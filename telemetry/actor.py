@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from telemetry import logs
 from telemetry.card_metrics import observe_cards
-from telemetry.card_watch import CardWatch
+from telemetry.card_watch import ActiveAlert, CardGuard, CardWatch
 from telemetry.cluster import NodeInfo
-from telemetry.core.sample import SynthesisRecord
+from telemetry.core.card_use import CardUse
+from telemetry.core.sample import SynthesisRecord, XidEvent
 from telemetry.core.thermal import GuardState
 from telemetry.core.window import AgedSample
 from telemetry.node import (
@@ -28,11 +32,13 @@ from telemetry.node import (
     NodeTelemetry,
     ReplicaLoad,
     TelemetryConfig,
+    changes,
     make_reader,
 )
 from telemetry.notify import ChannelError, Notifier
 from telemetry.nvml import uuid_of
 from telemetry.otel import start_metrics
+from telemetry.speech_metrics import EnergyMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -54,23 +60,27 @@ class TelemetryActor:
     """
 
     def __init__(self, config: TelemetryConfig) -> None:
+        logs.install()
         self._node: str = ray.get_runtime_context().get_node_id()
         self._config = config
         self._notifier = make_notifier(config)
         self._telemetry = self._started(config)
         self._metrics = start_metrics(f"telemetry-{self._node}", {"ray.node_id": self._node})
         if self._metrics is not None:
-            observe_cards(
-                self._metrics.meter,
-                latest=self._latest,
-                loads=self._loads,
-                stale_after_s=config.stale_after_s,
-            )
+            readings = _Readings(lambda: self._telemetry)
+            observe_cards(self._metrics.meter, readings, stale_after_s=config.stale_after_s)
+            self._energy = EnergyMetrics(self._metrics.meter)
 
     def adopt(self, config: TelemetryConfig) -> None:
-        """Watch by another config from now on; nothing happens if it is the same."""
+        """Watch by another config from now on; nothing happens if it is the same.
+
+        A node has one telemetry: where applications differ in what they want of it, the last one
+        to start has its way.
+        """
         if config == self._config:
             return
+        told = ", ".join(changes(self._config, config))
+        logger.warning("this node is watched by other settings now: %s", told)
         self._telemetry.close()
         self._notifier.close()
         self._config = config
@@ -79,7 +89,13 @@ class TelemetryActor:
 
     def record(self, record: SynthesisRecord) -> None:
         """See :meth:`NodeTelemetry.record`."""
-        self._telemetry.record(record)
+        energy = self._telemetry.record(record)
+        if self._metrics is not None and energy is not None:
+            self._energy.used(record, energy)
+
+    def card_over(self, card_uuid: str, since_unix: float, until_unix: float) -> CardUse | None:
+        """See :meth:`NodeTelemetry.card_over`."""
+        return self._telemetry.card_over(card_uuid, since_unix, until_unix)
 
     def load(self, replica: str, card_uuid: str | None, busy: int, slots: int) -> None:
         """See :meth:`NodeTelemetry.load`."""
@@ -91,12 +107,17 @@ class TelemetryActor:
 
     def snapshot(self, since: float | None = None) -> NodeSnapshot:
         """See :meth:`NodeTelemetry.snapshot`."""
-        return self._telemetry.snapshot(since)
+        snapshot = self._telemetry.snapshot(since)
+        if self._metrics is None:
+            return snapshot
+        failing_s = self._metrics.export_failing_s
+        told = (f"no telemetry could be exported for {failing_s:.0f} s",) if failing_s > 0 else ()
+        return replace(snapshot, export_failing_s=failing_s, problems=(*snapshot.problems, *told))
 
-    def permit(self, card_uuid: str) -> GuardState:
-        """How much new work a card may take; one that is not known is open."""
+    def permit(self, card_uuid: str) -> GuardState | None:
+        """How much new work a card may take; None for one without a reading."""
         states = {guard.uuid: guard.state for guard in self._telemetry.guards()}
-        return states.get(card_uuid, "open")
+        return states.get(card_uuid)
 
     def close(self) -> None:
         """Stop sampling and export a last time; bounded, for the moment before the end."""
@@ -104,14 +125,6 @@ class TelemetryActor:
         self._notifier.close()
         if self._metrics is not None:
             self._metrics.close()
-
-    # The metrics' callbacks outlive an adopted config, so they look the telemetry up each time.
-
-    def _latest(self) -> tuple[AgedSample, ...]:
-        return self._telemetry.latest()
-
-    def _loads(self) -> tuple[ReplicaLoad, ...]:
-        return self._telemetry.loads()
 
     def _started(self, config: TelemetryConfig) -> NodeTelemetry:
         reader = make_reader(config, self._node)
@@ -130,6 +143,32 @@ class TelemetryActor:
         )
         telemetry.start()
         return telemetry
+
+
+class _Readings:
+    """The node's telemetry of the moment: the metrics' callbacks outlive an adopted config.
+
+    Args:
+        telemetry: The telemetry that runs now.
+    """
+
+    def __init__(self, telemetry: Callable[[], NodeTelemetry]) -> None:
+        self._telemetry = telemetry
+
+    def latest(self) -> tuple[AgedSample, ...]:
+        return self._telemetry().latest()
+
+    def loads(self) -> tuple[ReplicaLoad, ...]:
+        return self._telemetry().loads()
+
+    def guards(self) -> tuple[CardGuard, ...]:
+        return self._telemetry().guards()
+
+    def alerts(self) -> tuple[ActiveAlert, ...]:
+        return self._telemetry().alerts()
+
+    def faults(self) -> tuple[XidEvent, ...]:
+        return self._telemetry().faults()
 
 
 def make_notifier(config: TelemetryConfig) -> Notifier:
@@ -211,7 +250,7 @@ async def local_actor(config: TelemetryConfig, timeout_s: float = 5.0) -> Any | 
 class NodeLink:
     """A replica's line to its node's actor: sends and forgets, never waits, never raises.
 
-    It is a :class:`~telemetry.spans.SynthesisHook`.
+    It is a :class:`~telemetry.speech_metrics.SynthesisHook`.
 
     Args:
         actor: From :func:`local_actor`; with None everything is dropped.
@@ -242,12 +281,22 @@ class NodeLink:
 
         Raises:
             RayError: The actor is gone or restarting.
-            LookupError: There is no card, or no actor.
+            LookupError: There is no card, no actor, or no reading of the card (yet, or since long).
         """
         if self._actor is None or self._card_uuid is None:
             raise LookupError("nobody guards a card here")
-        state: GuardState = await self._actor.permit.remote(self._card_uuid)
+        state: GuardState | None = await self._actor.permit.remote(self._card_uuid)
+        if state is None:
+            raise LookupError(f"card {self._card_uuid} has not been read")
         return state
+
+    async def card_over(self, since_unix: float, until_unix: float) -> CardUse | None:
+        """What the replica's card did over an interval; raises as :meth:`permit`."""
+        if self._actor is None or self._card_uuid is None:
+            raise LookupError("there is no card here, or nobody who watches it")
+        asked = self._actor.card_over.remote(self._card_uuid, since_unix, until_unix)
+        use: CardUse | None = await asked
+        return use
 
     def _send(self, method: str, *args: object) -> None:
         if self._actor is None:

@@ -7,8 +7,10 @@ the names say. A value that is not known is ``null``, never 0.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from typing import TypedDict
 
+from telemetry.card_watch import ActiveAlert, CardGuard
 from telemetry.cluster import ClusterSnapshot, NodeView
 from telemetry.core.sample import CardSample, SynthesisRecord
 from telemetry.core.window import AgedSample, Totals, merge_totals
@@ -42,13 +44,25 @@ class GpuEntry(TypedDict):
 
 
 class CardEntry(GpuEntry):
-    """A card as it is now: its newest sample, how old that is, and its replicas' slots."""
+    """A card as it is now: its newest sample, how old that is, and its replicas' slots.
+
+    ``throttle`` names what holds its clocks down, null if it does not tell; ``guard`` is what the
+    thermal guard allows (``open``, ``eased`` or ``paused``, null without a guard) since
+    ``guard_for_s``, and ``guard_why`` the reason.
+    """
 
     host: str
     age_s: float
     stale: bool
     busy: int
     slots: int
+    throttle: list[str] | None
+    margin_c: float | None
+    mem_temp: float | None
+    energy_j: float | None
+    guard: str | None
+    guard_why: str | None
+    guard_for_s: float | None
 
 
 class InferenceEntry(TypedDict):
@@ -112,8 +126,21 @@ class NodeEntry(TypedDict):
     problems: list[str]
 
 
+class AlertEntry(TypedDict):
+    """An alert that is on; ``subject`` is a card's UUID, a node's id or ``model:NAME``."""
+
+    rule: str
+    severity: str
+    title: str
+    subject: str
+    label: str
+    value: float
+    unit: str
+    simulated: bool
+
+
 class MetricsBody(TypedDict):
-    """All of it; ``gpu`` and ``inference`` are oldest first."""
+    """All of it; ``gpu`` and ``inference`` are oldest first, critical ``alerts`` come first."""
 
     timestamp: float
     gpu: list[GpuEntry]
@@ -122,10 +149,16 @@ class MetricsBody(TypedDict):
     totals: TotalsEntry
     nodes: list[NodeEntry]
     problems: list[str]
+    alerts: list[AlertEntry]
 
 
-def to_json(snapshot: ClusterSnapshot) -> MetricsBody:
-    """The body of ``GET /get_metrics``: every value is JSON as it is."""
+def to_json(snapshot: ClusterSnapshot, fleet_alerts: Iterable[ActiveAlert] = ()) -> MetricsBody:
+    """The body of ``GET /get_metrics``: every value is JSON as it is.
+
+    Args:
+        snapshot: What the nodes know.
+        fleet_alerts: Alerts that no single node has.
+    """
     views = [view for view in snapshot.nodes if view.snapshot is not None]
     cards = [card for view in views for card in _cards(view, snapshot.stale_after_s)]
     records = [record for view in views if view.snapshot for record in view.snapshot.records]
@@ -139,7 +172,29 @@ def to_json(snapshot: ClusterSnapshot) -> MetricsBody:
         "totals": _totals(totals, cards),
         "nodes": [_node(view) for view in snapshot.nodes],
         "problems": [snapshot.problem] if snapshot.problem else [],
+        "alerts": _alerts(views, fleet_alerts),
     }
+
+
+def _alerts(views: list[NodeView], fleet_alerts: Iterable[ActiveAlert]) -> list[AlertEntry]:
+    found = [*fleet_alerts]
+    for view in views:
+        if view.snapshot is not None and view.state != "dead":
+            found += view.snapshot.alerts
+    found.sort(key=lambda alert: (alert.severity != "critical", alert.rule, alert.label))
+    return [
+        {
+            "rule": alert.rule,
+            "severity": alert.severity,
+            "title": alert.title,
+            "subject": alert.subject,
+            "label": alert.label,
+            "value": alert.value,
+            "unit": alert.unit,
+            "simulated": alert.simulated,
+        }
+        for alert in found
+    ]
 
 
 def _samples(views: list[NodeView], snapshot: ClusterSnapshot) -> list[GpuEntry]:
@@ -188,17 +243,39 @@ def _cards(view: NodeView, stale_after_s: float) -> list[CardEntry]:
         if load.card_uuid is not None:
             busy[load.card_uuid] = busy.get(load.card_uuid, 0) + load.busy
             slots[load.card_uuid] = slots.get(load.card_uuid, 0) + load.slots
+    guards = {guard.uuid: guard for guard in view.snapshot.guards}
     return [
-        {
-            **_gpu(aged.sample, view.id),
-            "host": view.host,
-            "age_s": aged.age_s,
-            "stale": _is_stale(aged, view, stale_after_s),
-            "busy": busy.get(aged.sample.uuid, 0),
-            "slots": slots.get(aged.sample.uuid, 0),
-        }
+        _card(
+            aged,
+            view,
+            guards.get(aged.sample.uuid),
+            stale=_is_stale(aged, view, stale_after_s),
+            busy=busy.get(aged.sample.uuid, 0),
+            slots=slots.get(aged.sample.uuid, 0),
+        )
         for aged in view.cards
     ]
+
+
+def _card(
+    aged: AgedSample, view: NodeView, guard: CardGuard | None, *, stale: bool, busy: int, slots: int
+) -> CardEntry:
+    sample = aged.sample
+    return {
+        **_gpu(sample, view.id),
+        "host": view.host,
+        "age_s": aged.age_s,
+        "stale": stale,
+        "busy": busy,
+        "slots": slots,
+        "throttle": None if sample.throttle is None else list(sample.throttle),
+        "margin_c": sample.margin_c,
+        "mem_temp": sample.mem_temp_c,
+        "energy_j": sample.energy_j,
+        "guard": None if guard is None else guard.state,
+        "guard_why": None if guard is None else guard.why,
+        "guard_for_s": None if guard is None else guard.for_s,
+    }
 
 
 def _is_stale(aged: AgedSample, view: NodeView, stale_after_s: float) -> bool:

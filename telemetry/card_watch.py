@@ -148,7 +148,8 @@ class CardWatch:
             card = _Card(first_guard(now_s), OnsetCounter(), float("-inf"), now_s)
             self._cards[sample.uuid] = card
         card.heard_s = now_s
-        if sample.timestamp > card.timestamp:
+        # Not later but other: the node's clock may be set back.
+        if sample.timestamp != card.timestamp:
             card.timestamp = sample.timestamp
             guard = advance(card.guard, sample, now_s - aged.age_s, self._thermal)
         else:
@@ -166,7 +167,7 @@ class CardWatch:
         onsets = card.onsets.seen(now_s, on=bool(is_slowed(aged.sample)))
         return card_signals(
             aged,
-            state=card.guard.state,
+            guard=card.guard,
             slowdown_onsets=onsets,
             xids=xids,
             stale_after_s=self._stale_after_s,

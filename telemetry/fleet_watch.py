@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 PERIOD_S: Final = 2.0
 OVERLAP_S: Final = 3.0
-"""How far a question reaches back behind the last one: nodes' clocks may differ by so much."""
+"""How far a question reaches back behind the last one, apart from what nodes' clocks lag."""
 CARDS_REMEMBERED_S: Final = 6 * 3600.0
 RECENT_S: Final = 300.0
 
@@ -72,6 +72,7 @@ class FleetWatch:
         post: Takes a message and returns at once.
         language: Of messages and of scheduled reports.
         schedule: When reports are written, or None.
+        history: What is known of the cards before; new where nothing is.
         clock: Monotonic time, s.
         wall: Unix time, s.
     """
@@ -85,6 +86,7 @@ class FleetWatch:
         post: Callable[[Message], None],
         language: Language = "en",
         schedule: ReportSchedule | None = None,
+        history: FleetHistory | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -92,9 +94,10 @@ class FleetWatch:
         self._language, self._schedule = language, schedule
         self._clock, self._wall = clock, wall
         self._book = AlertBook(alerts)
-        self._history = FleetHistory()
+        self.history = FleetHistory() if history is None else history
         self._most_cards: dict[str, _MostCards] = {}
         self._asked_at: float | None = None
+        self._lag_s = 0.0
         self._last: ClusterSnapshot | None = None
         self._reported_at = wall()
 
@@ -113,12 +116,13 @@ class FleetWatch:
     async def tick(self) -> None:
         """Look once."""
         asked_at = self._wall()
-        since = None if self._asked_at is None else self._asked_at - OVERLAP_S
+        since = None if self._asked_at is None else self._asked_at - OVERLAP_S - self._lag_s
         snapshot = await self._view.gather(since)
         self._last, self._asked_at = snapshot, asked_at
+        self._lag_s = _lag_s(snapshot, asked_at)
         for node in snapshot.nodes:
             if node.snapshot is not None:
-                self._history.add(node.snapshot.samples)
+                self.history.add(node.snapshot.samples)
         notices = self._book.update(self._clock(), self._signals(snapshot))
         if notices:
             self._post(message_of(notices, self._language))
@@ -138,7 +142,7 @@ class FleetWatch:
                 f"no history of {track!r} at {step_s} s; tracks are "
                 f"{', '.join(known.name for known in TRACKS)}, steps {', '.join(map(str, steps))}"
             )
-        found = {uuid: self._history.card(uuid) for uuid in uuids}
+        found = {uuid: self.history.card(uuid) for uuid in uuids}
         step: Step = steps[step_s]
         return {
             uuid: card.windows(track, step, since)
@@ -170,7 +174,7 @@ class FleetWatch:
         )
 
     def report(self, hours: float, language: Language, *, as_html: bool) -> str:
-        """The report about the last *hours*; takes a while, call it in a thread."""
+        """The report about the last *hours*; takes a while, call it in a thread of its own."""
         facts = self.facts(hours)
         if not as_html:
             return to_markdown(facts, self._thermal, language)
@@ -183,7 +187,7 @@ class FleetWatch:
         xids = node.snapshot.xids if node.snapshot is not None else ()
         for aged in node.cards:
             uuid = aged.sample.uuid
-            history = self._history.card(uuid)
+            history = self.history.card(uuid)
             found = history and card_facts(
                 history,
                 host=node.host,
@@ -202,6 +206,9 @@ class FleetWatch:
         now_s = self._clock()
         for node in snapshot.nodes:
             told = {} if node.age_s is None else {"silent_s": node.age_s}
+            failing_s = None if node.snapshot is None else node.snapshot.export_failing_s
+            if failing_s is not None:
+                told["export_failing_s"] = failing_s
             if node.snapshot is not None and node.state == "ok":
                 most = self._most_cards.setdefault(node.id, _MostCards())
                 told["cards_missing"] = float(most.missing(len(node.snapshot.latest), now_s))
@@ -246,3 +253,9 @@ class FleetWatch:
             unfinished.write_text(text, encoding="utf-8")
             unfinished.replace(schedule.folder / name)
         return markdown
+
+
+def _lag_s(snapshot: ClusterSnapshot, now: float) -> float:
+    """By how much the clock of a node that answers is behind this one's, at most."""
+    told = [node.snapshot for node in snapshot.nodes if node.snapshot and node.state == "ok"]
+    return max((now - one.taken_at for one in told if one.taken_at < now), default=0.0)

@@ -8,249 +8,361 @@ Names are those of OpenTelemetry's semantic conventions where these have one (``
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from enum import Enum
+from functools import partial
 
+from telemetry.instrument import Instrument, Kind, table
 
-class Kind(Enum):
-    """What sort of instrument a metric is; the observable ones are read by a callback."""
-
-    COUNTER = "counter"
-    HISTOGRAM = "histogram"
-    OBSERVABLE_GAUGE = "observable gauge"
-    OBSERVABLE_UP_DOWN_COUNTER = "observable up-down counter"
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """One metric.
-
-    Args:
-        name: Its name in every backend.
-        unit: UCUM unit; ``1`` for a ratio.
-        description: One sentence.
-        kind: Sort of instrument.
-        attributes: Names of the attributes that its points carry.
-        buckets: Upper bounds of a histogram's buckets, in its unit; empty otherwise.
-    """
-
-    name: str
-    unit: str
-    description: str
-    kind: Kind
-    attributes: tuple[str, ...]
-    buckets: tuple[float, ...] = ()
-
+__all__ = ["Instrument", "Kind"]
 
 DURATION_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320)
 LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80)
 RTF_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 4)
+ENERGY_BUCKETS_J = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 
 _CARD = ("hw.id", "hw.type", "hw.name", "hw.vendor", "vibevoice.simulated")
 _SPEECH = (
     "gen_ai.operation.name",
     "gen_ai.provider.name",
     "gen_ai.request.model",
-    "hw.id",
     "vibevoice.simulated",
 )
 
-CARD_UTILIZATION = Instrument(
-    "hw.gpu.utilization",
+_card = partial(Instrument, kind=Kind.OBSERVABLE_GAUGE, attributes=_CARD)
+_card_state = partial(Instrument, kind=Kind.OBSERVABLE_UP_DOWN_COUNTER, attributes=_CARD)
+_card_total = partial(Instrument, kind=Kind.OBSERVABLE_COUNTER, attributes=_CARD)
+_spoken = partial(Instrument, kind=Kind.HISTOGRAM, attributes=(*_SPEECH, "hw.id"))
+_counted = partial(Instrument, kind=Kind.COUNTER, attributes=(*_SPEECH, "hw.id"))
+_answered = partial(Instrument, kind=Kind.HISTOGRAM, attributes=_SPEECH)
+
+CARD_UTILIZATION = _card(
+    "hw.gpu.utilization", "1", "Share of the last sampling period in which the card worked, 0 to 1."
+)
+CARD_BUS_UTILIZATION = _card(
+    "vibevoice.gpu.memory.bus.utilization",
     "1",
-    "Share of the last sampling period in which the card worked, 0 to 1.",
-    Kind.OBSERVABLE_GAUGE,
-    _CARD,
+    "Share of time in which the memory bus was busy, 0 to 1.",
 )
-CARD_MEMORY_USAGE = Instrument(
-    "hw.gpu.memory.usage",
-    "By",
-    "Memory of the card that programs use.",
-    Kind.OBSERVABLE_UP_DOWN_COUNTER,
-    _CARD,
+CARD_MEMORY_USAGE = _card_state(
+    "hw.gpu.memory.usage", "By", "Memory of the card that programs use."
 )
-CARD_MEMORY_LIMIT = Instrument(
-    "hw.gpu.memory.limit",
-    "By",
-    "Memory of the card.",
-    Kind.OBSERVABLE_UP_DOWN_COUNTER,
-    _CARD,
+CARD_MEMORY_LIMIT = _card_state("hw.gpu.memory.limit", "By", "Memory of the card.")
+CARD_MEMORY_UTILIZATION = _card(
+    "hw.gpu.memory.utilization", "1", "Share of the card's memory that programs use, 0 to 1."
 )
-CARD_MEMORY_UTILIZATION = Instrument(
-    "hw.gpu.memory.utilization",
-    "1",
-    "Share of the card's memory that programs use, 0 to 1.",
-    Kind.OBSERVABLE_GAUGE,
-    _CARD,
+CARD_MEMORY_FREE = _card_state(
+    "vibevoice.gpu.memory.free", "By", "Memory of the card that nobody holds."
 )
-CARD_TEMPERATURE = Instrument(
+CARD_MEMORY_RESERVED = _card_state(
+    "vibevoice.gpu.memory.reserved", "By", "Memory of the card that its driver keeps."
+)
+CARD_TEMPERATURE = _card(
     "hw.temperature",
     "Cel",
-    "Temperature of the card.",
-    Kind.OBSERVABLE_GAUGE,
-    (*_CARD, "hw.sensor_location"),
+    "Temperature of a part of the card: `gpu` or `memory`.",
+    attributes=(*_CARD, "hw.sensor_location"),
 )
-CARD_POWER = Instrument("hw.power", "W", "Power that the card draws.", Kind.OBSERVABLE_GAUGE, _CARD)
-CARD_POWER_LIMIT = Instrument(
-    "vibevoice.gpu.power.limit",
-    "W",
-    "Power that the card is held to.",
-    Kind.OBSERVABLE_GAUGE,
-    _CARD,
+CARD_TEMPERATURE_LIMIT = _card(
+    "hw.temperature.limit",
+    "Cel",
+    "Core temperature of its slowdown (`high.degraded`), its shutdown and its best range.",
+    attributes=(*_CARD, "hw.limit_type"),
 )
-CARD_CLOCK = Instrument(
+CARD_MARGIN = _card(
+    "vibevoice.gpu.temperature.margin",
+    "Cel",
+    "Degrees left to the slowdown point; negative beyond it.",
+)
+CARD_POWER = _card("hw.power", "W", "Power that the card draws.")
+CARD_POWER_LIMIT = _card("vibevoice.gpu.power.limit", "W", "Power that the card is held to.")
+CARD_ENERGY = _card_total("hw.energy", "J", "Energy since the driver was loaded.")
+CARD_CLOCK = _card(
     "vibevoice.gpu.clock",
     "Hz",
-    "Clock of a part of the card.",
-    Kind.OBSERVABLE_GAUGE,
-    (*_CARD, "vibevoice.gpu.clock.domain"),
+    "Clock of a part of the card: `sm` or `memory`.",
+    attributes=(*_CARD, "vibevoice.gpu.clock.domain"),
 )
-CARD_STATUS = Instrument(
+CARD_PSTATE = _card("vibevoice.gpu.pstate", "{state}", "Performance state, 0 (highest) to 15.")
+CARD_FAN = _card("hw.fan.speed_ratio", "1", "Intended speed of the fan, 0 to 1.")
+CARD_THROTTLED = _card_state(
+    "vibevoice.gpu.throttled",
+    "1",
+    "1 for each reason that holds the clocks down now, 0 for the others.",
+    attributes=(*_CARD, "vibevoice.gpu.throttle.reason"),
+)
+CARD_STATUS = _card_state(
     "hw.status",
     "1",
     "1 for the state that the card is in, 0 for the others; a stale card is in none.",
-    Kind.OBSERVABLE_UP_DOWN_COUNTER,
-    (*_CARD, "hw.state"),
+    attributes=(*_CARD, "hw.state"),
 )
-CARD_SAMPLE_AGE = Instrument(
+CARD_ERRORS = _card_total(
+    "hw.errors",
+    "{error}",
+    "Faults: `xid` by number, `ecc_corrected`, `ecc_uncorrected`, `pcie_replay`.",
+    attributes=(*_CARD, "error.type", "vibevoice.gpu.xid"),
+)
+CARD_LIFETIME_ERRORS = _card_total(
+    "vibevoice.gpu.ecc.lifetime",
+    "{error}",
+    "Memory errors in the card's life, by kind.",
+    attributes=(*_CARD, "error.type"),
+)
+CARD_ROWS = _card_total(
+    "vibevoice.gpu.rows.remapped",
+    "{row}",
+    "Memory rows replaced after errors of a kind.",
+    attributes=(*_CARD, "error.type"),
+)
+CARD_ROWS_PENDING = _card_state(
+    "vibevoice.gpu.rows.pending", "1", "1 while a memory row waits for a reset to be replaced."
+)
+CARD_ROWS_FAILED = _card_state(
+    "vibevoice.gpu.rows.failed", "1", "1 if a memory row could not be replaced."
+)
+CARD_MIG = _card_state("vibevoice.gpu.mig", "1", "1 while the card is divided into instances.")
+CARD_PROCESSES = _card_state(
+    "vibevoice.gpu.processes", "{process}", "Programs that compute on the card."
+)
+CARD_INFO = _card(
+    "vibevoice.gpu.info",
+    "{card}",
+    "Always 1; tells what the card is in its attributes.",
+    attributes=(*_CARD, "hw.driver_version", "vibevoice.gpu.pci.bus_id"),
+)
+CARD_SAMPLE_AGE = _card(
     "vibevoice.gpu.sample.age",
     "s",
     "Age of the card's newest sample; it grows while the driver hangs.",
-    Kind.OBSERVABLE_GAUGE,
-    _CARD,
 )
-SLOTS_BUSY = Instrument(
+CARD_GUARD = _card_state(
+    "vibevoice.gpu.guard.state",
+    "1",
+    "1 for what the thermal guard allows (`open`, `eased` or `paused`), 0 for the others.",
+    attributes=("hw.id", "vibevoice.gpu.guard"),
+)
+CARD_PAUSED = _card_state(
+    "vibevoice.gpu.paused",
+    "1",
+    "1 while the thermal guard gives the card no work.",
+    attributes=("hw.id",),
+)
+ALERTS = _card_state(
+    "vibevoice.alerts.active",
+    "{alert}",
+    "Alerts that are on.",
+    attributes=("vibevoice.alert.rule", "vibevoice.alert.severity", "vibevoice.alert.subject"),
+)
+SLOTS_BUSY = _card_state(
     "vibevoice.tts.slots.busy",
     "{slot}",
-    "Segments that the replicas on a card speak right now.",
-    Kind.OBSERVABLE_UP_DOWN_COUNTER,
-    ("hw.id",),
+    "Segments in flight: those that the replicas on a card speak right now.",
+    attributes=("hw.id",),
 )
-SLOTS_LIMIT = Instrument(
+SLOTS_LIMIT = _card_state(
     "vibevoice.tts.slots.limit",
     "{slot}",
     "Segments that the replicas on a card may speak at once.",
-    Kind.OBSERVABLE_UP_DOWN_COUNTER,
-    ("hw.id",),
+    attributes=("hw.id",),
+)
+EXPORT_FAILURES = _card_total(
+    "vibevoice.telemetry.export.failures",
+    "{export}",
+    "Exports of this process that failed or were refused, by signal.",
+    attributes=("vibevoice.signal",),
+)
+EXPORT_FAILING = _card(
+    "vibevoice.telemetry.export.failing",
+    "s",
+    "For how long no export of a signal has succeeded; 0 while they do.",
+    attributes=("vibevoice.signal",),
 )
 
-REQUEST_DURATION = Instrument(
-    "gen_ai.server.request.duration",
+SEGMENT_DURATION = _spoken(
+    "vibevoice.tts.segment.duration",
     "s",
     "Time from the start on a slot to the last sample of a segment, failed attempts included.",
-    Kind.HISTOGRAM,
-    (*_SPEECH, "error.type"),
-    DURATION_BUCKETS_S,
+    attributes=(*_SPEECH, "hw.id", "error.type"),
+    buckets=DURATION_BUCKETS_S,
 )
-FIRST_AUDIO = Instrument(
-    "vibevoice.tts.time_to_first_audio",
+SEGMENT_FIRST_AUDIO = _spoken(
+    "vibevoice.tts.segment.time_to_first_audio",
     "s",
     "Time from the start on a slot to a segment's first chunk of audio.",
-    Kind.HISTOGRAM,
-    _SPEECH,
-    LATENCY_BUCKETS_S,
+    buckets=LATENCY_BUCKETS_S,
 )
-REAL_TIME_FACTOR = Instrument(
+REAL_TIME_FACTOR = _spoken(
     "vibevoice.tts.real_time_factor",
     "1",
     "Seconds on a slot per second of audio, by segment.",
-    Kind.HISTOGRAM,
-    _SPEECH,
-    RTF_BUCKETS,
+    buckets=RTF_BUCKETS,
 )
-AUDIO_DURATION = Instrument(
+AUDIO_DURATION = _spoken(
     "vibevoice.tts.audio.duration",
     "s",
-    "Audio of a segment; the sum is the audio delivered.",
-    Kind.HISTOGRAM,
-    _SPEECH,
-    DURATION_BUCKETS_S,
+    "Audio of a segment; the sum is the audio spoken.",
+    buckets=DURATION_BUCKETS_S,
 )
-QUEUE_TIME = Instrument(
+QUEUE_TIME = _spoken(
     "vibevoice.tts.queue.time",
     "s",
-    "Time that a segment waited in its replica for a slot.",
-    Kind.HISTOGRAM,
-    _SPEECH,
-    LATENCY_BUCKETS_S,
+    "Time that a segment waited for a slot.",
+    buckets=LATENCY_BUCKETS_S,
 )
-INPUT_CHARACTERS = Instrument(
-    "vibevoice.tts.input.characters",
-    "{character}",
-    "Characters of text spoken.",
-    Kind.COUNTER,
-    _SPEECH,
+AUDIO_ENERGY = _spoken(
+    "vibevoice.tts.audio.energy",
+    "J/min",
+    "A segment's share of its card's energy per minute of audio; from the node's actor.",
+    buckets=ENERGY_BUCKETS_J,
 )
-INPUT_TOKENS = Instrument(
-    "vibevoice.tts.input.tokens", "{token}", "Tokens of text spoken.", Kind.COUNTER, _SPEECH
+INPUT_CHARACTERS = _counted(
+    "vibevoice.tts.input.characters", "{character}", "Characters of text spoken."
 )
-OUTPUT_TOKENS = Instrument(
-    "vibevoice.tts.output.tokens", "{token}", "Frames of audio written.", Kind.COUNTER, _SPEECH
+INPUT_TOKENS = _counted("vibevoice.tts.input.tokens", "{token}", "Tokens of text spoken.")
+OUTPUT_TOKENS = _counted("vibevoice.tts.output.tokens", "{token}", "Frames of audio written.")
+FAILURES = _counted(
+    "vibevoice.tts.failures",
+    "{segment}",
+    "Attempts at a segment that failed, by cause.",
+    attributes=(*_SPEECH, "hw.id", "error.type"),
 )
 
-CARD_INSTRUMENTS = (
+REQUEST_DURATION = _answered(
+    "gen_ai.server.request.duration",
+    "s",
+    "Time from the arrival of a request for speech to its last byte, failed ones included.",
+    attributes=(*_SPEECH, "error.type"),
+    buckets=DURATION_BUCKETS_S,
+)
+FIRST_AUDIO = _answered(
+    "vibevoice.tts.time_to_first_audio",
+    "s",
+    "Time from the arrival of a request to its first bytes of audio.",
+    buckets=LATENCY_BUCKETS_S,
+)
+STREAM_AUDIO = _answered(
+    "vibevoice.tts.stream.duration",
+    "s",
+    "Audio that left for a request.",
+    buckets=DURATION_BUCKETS_S,
+)
+RETRIES = _counted(
+    "vibevoice.tts.retries",
+    "{segment}",
+    "What had to be done again: `fault` (same seed), `bad_take` (next seed) or `split`, by cause.",
+    attributes=(*_SPEECH, "vibevoice.retry.kind", "error.type"),
+)
+UNDERRUNS = _counted(
+    "vibevoice.tts.stream.underruns",
+    "{underrun}",
+    "How often a listener at real time had to wait for audio.",
+    attributes=_SPEECH,
+)
+UNDERRUN_TIME = _counted(
+    "vibevoice.tts.stream.underrun.time",
+    "s",
+    "How long listeners at real time had to wait for audio.",
+    attributes=_SPEECH,
+)
+CACHE_LOOKUPS = _counted(
+    "vibevoice.tts.cache.lookups",
+    "{segment}",
+    "Segments of jobs looked up in the cache, by whether they were there.",
+    attributes=("vibevoice.cache.hit",),
+)
+
+NODE_INSTRUMENTS = (
     CARD_UTILIZATION,
+    CARD_BUS_UTILIZATION,
     CARD_MEMORY_USAGE,
     CARD_MEMORY_LIMIT,
     CARD_MEMORY_UTILIZATION,
+    CARD_MEMORY_FREE,
+    CARD_MEMORY_RESERVED,
     CARD_TEMPERATURE,
+    CARD_TEMPERATURE_LIMIT,
+    CARD_MARGIN,
     CARD_POWER,
     CARD_POWER_LIMIT,
+    CARD_ENERGY,
     CARD_CLOCK,
+    CARD_PSTATE,
+    CARD_FAN,
+    CARD_THROTTLED,
     CARD_STATUS,
+    CARD_ERRORS,
+    CARD_LIFETIME_ERRORS,
+    CARD_ROWS,
+    CARD_ROWS_PENDING,
+    CARD_ROWS_FAILED,
+    CARD_MIG,
+    CARD_PROCESSES,
+    CARD_INFO,
     CARD_SAMPLE_AGE,
+    CARD_GUARD,
+    CARD_PAUSED,
+    ALERTS,
     SLOTS_BUSY,
     SLOTS_LIMIT,
+    AUDIO_ENERGY,
 )
-"""Exported by each node's actor for its own cards."""
+"""Exported by each node's actor for its own cards and replicas."""
 
 SYNTHESIS_INSTRUMENTS = (
-    REQUEST_DURATION,
-    FIRST_AUDIO,
+    SEGMENT_DURATION,
+    SEGMENT_FIRST_AUDIO,
     REAL_TIME_FACTOR,
     AUDIO_DURATION,
     QUEUE_TIME,
     INPUT_CHARACTERS,
     INPUT_TOKENS,
     OUTPUT_TOKENS,
+    FAILURES,
 )
 """Exported by each replica for the segments it spoke."""
 
-INSTRUMENTS = CARD_INSTRUMENTS + SYNTHESIS_INSTRUMENTS
+REQUEST_INSTRUMENTS = (
+    REQUEST_DURATION,
+    FIRST_AUDIO,
+    STREAM_AUDIO,
+    RETRIES,
+    UNDERRUNS,
+    UNDERRUN_TIME,
+    CACHE_LOOKUPS,
+)
+"""Exported by each ingress for the requests it answered, and by what runs jobs."""
+
+PROCESS_INSTRUMENTS = (
+    EXPORT_FAILURES,
+    EXPORT_FAILING,
+)
+"""Exported by every process that exports anything."""
+
+_SECTIONS = (
+    ("Cards, from each node's telemetry actor", NODE_INSTRUMENTS),
+    ("Synthesis, from each replica", SYNTHESIS_INSTRUMENTS),
+    ("Requests, from each ingress and from what runs jobs", REQUEST_INSTRUMENTS),
+    ("Telemetry itself, from every process", PROCESS_INSTRUMENTS),
+)
+INSTRUMENTS = tuple(instrument for _, group in _SECTIONS for instrument in group)
 """All of them."""
 
 
 def markdown() -> str:
     """The text of ``METRICS.md``."""
-    sections = [
-        ("Cards, from each node's telemetry actor", CARD_INSTRUMENTS),
-        ("Synthesis, from each replica", SYNTHESIS_INSTRUMENTS),
-    ]
     lines = [
         "# Metrics",
         "",
         "Made from `telemetry/instruments.py` by `python -m telemetry.instruments`.",
         "A signal that a card does not have is absent, never 0. `hw.id` is the card's UUID.",
-        "`error.type` stands on failed attempts only.",
+        "`error.type` of a duration stands on failed attempts only.",
+        "",
+        "`GET /metrics` tells the same to Prometheus: dots become underscores, the unit is",
+        "appended (`_seconds`, `_bytes`, `_ratio` of a gauge, ...), and `_total` to counters.",
+        "Segments are summed over cards there, with buckets that are right to 2.5 %.",
     ]
-    for title, instruments in sections:
-        lines += ["", f"## {title}", "", "| name | unit | kind | what | attributes | buckets |"]
-        lines += ["|---|---|---|---|---|---|", *map(_row, instruments)]
+    for title, instruments in _SECTIONS:
+        lines += ["", f"## {title}", "", *table(instruments)]
     return "\n".join(lines) + "\n"
-
-
-def _row(instrument: Instrument) -> str:
-    attributes = ", ".join(f"`{name}`" for name in instrument.attributes)
-    buckets = ", ".join(f"{bound:g}" for bound in instrument.buckets)
-    cells = (
-        f"`{instrument.name}`",
-        f"`{instrument.unit}`",
-        instrument.kind.value,
-        instrument.description,
-        attributes,
-        buckets,
-    )
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

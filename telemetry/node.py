@@ -11,11 +11,12 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from telemetry.card_watch import ActiveAlert, CardGuard, CardWatch, WatchThread
 from telemetry.core.alert_rules import RULES
 from telemetry.core.alerts import AlertRule, Notice
+from telemetry.core.card_use import CardUse, GuardLog, card_use
 from telemetry.core.messages import Language, Message
 from telemetry.core.model_book import ModelBook, ModelStats
 from telemetry.core.reader import CardReader, CardSource, NoCards, Reading, UnknownCardError
@@ -63,6 +64,12 @@ class TelemetryConfig:
     language: Language = "en"
 
 
+def changes(old: TelemetryConfig, new: TelemetryConfig) -> tuple[str, ...]:
+    """Names of what differs; values may hold secrets."""
+    names = [field.name for field in fields(TelemetryConfig)]
+    return tuple(name for name in names if getattr(old, name) != getattr(new, name))
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaLoad:
     """What a replica said about itself last.
@@ -99,6 +106,9 @@ class NodeSnapshot:
         models: What each model did since the node's telemetry started.
         guards: How much new work each card may take.
         alerts: What is on, critical ones first.
+        faults: All faults so far, by card and number.
+        export_failing_s: For how long the node's actor has not been able to export; 0 while it
+            is, None where it exports nothing.
     """
 
     node: str
@@ -115,6 +125,8 @@ class NodeSnapshot:
     models: tuple[ModelStats, ...] = ()
     guards: tuple[CardGuard, ...] = ()
     alerts: tuple[ActiveAlert, ...] = ()
+    faults: tuple[XidEvent, ...] = ()
+    export_failing_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +185,7 @@ class NodeTelemetry:
         self._book = RecordBook()
         self._models = ModelBook()
         self._watch = watch
+        self._guard_log = GuardLog()
         self._looks = WatchThread(
             self._look, post, period_s=period_s / 2, language=language, clock=clock
         )
@@ -197,11 +210,29 @@ class NodeTelemetry:
         """Take one sample of every card now; see :meth:`CardSampler.tick`."""
         self._sampler.tick()
 
-    def record(self, record: SynthesisRecord) -> None:
-        """Count one synthesis."""
+    def record(self, record: SynthesisRecord) -> float | None:
+        """Count one synthesis.
+
+        Returns:
+            Its share of its card's energy per minute of audio, J; None where that is not known.
+        """
+        energy = None
+        if record.card_uuid is not None and record.error is None and record.audio_s > 0:
+            began = record.timestamp - record.wall_s
+            use = self.card_over(record.card_uuid, began, record.timestamp)
+            if use is not None and use.energy_j is not None:
+                energy = use.energy_j * record.card_share / (record.audio_s / 60.0)
         with self._lock:
             self._book.add(record)
-            self._models.add(record)
+            self._models.add(record, energy)
+        return energy
+
+    def card_over(self, card_uuid: str, since_unix: float, until_unix: float) -> CardUse | None:
+        """What a card did over an interval of the last minute; None if no sample tells."""
+        with self._lock:
+            samples = self._window.card(card_uuid)
+            changes = self._guard_log.of(card_uuid)
+        return card_use(samples, since_unix, until_unix, changes)
 
     def load(self, replica: str, card_uuid: str | None, busy: int, slots: int) -> None:
         """Take a replica's report of its slots, which is what warms a simulated card.
@@ -274,8 +305,18 @@ class NodeTelemetry:
                 xids=self._xids.events(now),
                 models=self._models.stats,
                 guards=self.guards(),
-                alerts=() if self._watch is None else self._watch.alerts(),
+                alerts=self.alerts(),
+                faults=self._xids.totals,
             )
+
+    def alerts(self) -> tuple[ActiveAlert, ...]:
+        """Alerts of the node's cards that are on, critical ones first."""
+        return () if self._watch is None else self._watch.alerts()
+
+    def faults(self) -> tuple[XidEvent, ...]:
+        """All faults so far, by card and number."""
+        with self._lock:
+            return self._xids.totals
 
     def guards(self) -> tuple[CardGuard, ...]:
         """How much new work each card may take."""
@@ -286,7 +327,11 @@ class NodeTelemetry:
             return ()
         with self._lock:
             latest, xids = self._window.latest(now_s), self._xids.events(now_s)
-        return self._watch.tick(now_s, latest, xids)
+        notices = self._watch.tick(now_s, latest, xids)
+        guards = [(guard.uuid, guard.state, guard.why) for guard in self._watch.guards()]
+        with self._lock:
+            self._guard_log.note(self._wall(), guards)
+        return notices
 
     def _keep(self, began: float, reading: Reading) -> None:
         """Take what a lane told; ages count from before its call, so the call's length counts."""

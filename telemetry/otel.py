@@ -6,8 +6,11 @@ Nothing is made at import, and nothing at all where nothing is configured:
   ``OTEL_EXPORTER_OTLP_PROTOCOL`` is ``http/protobuf`` unless it says ``grpc``.
 * ``VIBEVOICE_TRACE_DIR`` writes spans as lines of JSON into that directory.
 
+* ``OTEL_TRACES_SAMPLER_ARG`` is the share of traces that leave; see :mod:`telemetry.sampling`.
+
 A collector that is dead or slow costs no one time: exports run on their own threads with
-bounded queues and short time-outs, and every flush and shutdown here is bounded.
+bounded queues and short time-outs, and every flush and shutdown here is bounded. What fails is
+counted (:mod:`telemetry.export_health`) and told as a metric of each process.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +29,14 @@ from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
+from telemetry.card_metrics import observe
+from telemetry.export_health import ExportHealth
+from telemetry.instruments import EXPORT_FAILING, EXPORT_FAILURES
+from telemetry.readings import Point
+from telemetry.sampling import is_kept, ratio_of
 from telemetry.spans import SCOPE
 from telemetry.trace_file import JsonLinesSpanExporter
 
@@ -74,12 +82,26 @@ class BoundedSpanProcessor(BatchSpanProcessor):
     Args:
         exporter: Where the spans go; owned.
         timeout_s: Longest flush or shutdown.
+        ratio: Share of the traces that is exported, 0 to 1.
     """
 
-    def __init__(self, exporter: SpanExporter, *, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        *,
+        timeout_s: float = SHUTDOWN_TIMEOUT_S,
+        ratio: float = 1.0,
+    ) -> None:
         delay = None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else SPAN_DELAY_MS
-        super().__init__(exporter, schedule_delay_millis=delay)
-        self._timeout_s = timeout_s
+        self.health = ExportHealth("traces")
+        super().__init__(self.health.watch(exporter), schedule_delay_millis=delay)
+        self._timeout_s, self._ratio = timeout_s, ratio
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue a span, if its trace is one that leaves."""
+        context = span.context
+        if context is not None and is_kept(context.trace_id, self._ratio):
+            super().on_end(span)
 
     def shutdown(self) -> None:
         """Send what is queued, and give up after the time-out."""
@@ -133,11 +155,20 @@ def span_processors() -> list[SpanProcessor]:
     Serve calls it, without arguments, where ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH`` names it.
     """
     processors: list[SpanProcessor] = []
+    ratio = ratio_of(os.environ)
     if _wants("TRACES", os.environ):
-        processors.append(BoundedSpanProcessor(_exporter("TRACES")))
+        processors.append(BoundedSpanProcessor(_exporter("TRACES"), ratio=ratio))
     if directory := os.environ.get(TRACE_DIR, "").strip():
-        processors.append(BoundedSpanProcessor(JsonLinesSpanExporter(Path(directory))))
+        exporter = JsonLinesSpanExporter(Path(directory))
+        processors.append(BoundedSpanProcessor(exporter, ratio=ratio))
     return processors
+
+
+def _span_health() -> tuple[ExportHealth, ...]:
+    """How the exports of this process' spans go; Serve made the provider, with our processors."""
+    active = getattr(trace.get_tracer_provider(), "_active_span_processor", None)
+    found = getattr(active, "_span_processors", ())
+    return tuple(one.health for one in found if isinstance(one, BoundedSpanProcessor))
 
 
 def tracing_environment(
@@ -185,11 +216,23 @@ def flush_spans(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
 
 
 class Metrics:
-    """A meter and its exporter; made by :func:`start_metrics`."""
+    """A meter and its exporter; made by :func:`start_metrics`.
 
-    def __init__(self, provider: MeterProvider) -> None:
-        self._provider = provider
+    Args:
+        provider: Owned.
+        health: How its exports go.
+    """
+
+    def __init__(self, provider: MeterProvider, health: ExportHealth) -> None:
+        self._provider, self._health = provider, health
         self.meter: Meter = provider.get_meter(SCOPE)
+        observe(self.meter, EXPORT_FAILURES, self._failures)
+        observe(self.meter, EXPORT_FAILING, self._failing)
+
+    @property
+    def export_failing_s(self) -> float:
+        """For how long this process has not been able to export spans or metrics; 0 if it is."""
+        return max(health.failing_s() for health in self._exports())
 
     def flush(self, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
         """Export now; False if it was not done in time."""
@@ -198,6 +241,21 @@ class Metrics:
     def close(self, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
         """Export a last time and stop, within *timeout_s*."""
         bounded(lambda: self._provider.shutdown(timeout_s * 1000), timeout_s)
+
+    def _exports(self) -> tuple[ExportHealth, ...]:
+        return (self._health, *_span_health())
+
+    def _failures(self) -> Iterator[Point]:
+        sums: dict[str, int] = {}
+        for health in self._exports():
+            sums[health.signal] = sums.get(health.signal, 0) + health.failures
+        return ((count, {"vibevoice.signal": signal}) for signal, count in sums.items())
+
+    def _failing(self) -> Iterator[Point]:
+        longest: dict[str, float] = {}
+        for health in self._exports():
+            longest[health.signal] = max(longest.get(health.signal, 0.0), health.failing_s())
+        return ((for_s, {"vibevoice.signal": signal}) for signal, for_s in longest.items())
 
 
 def start_metrics(instance: str, attributes: Mapping[str, str] | None = None) -> Metrics | None:
@@ -222,6 +280,8 @@ def start_metrics(instance: str, attributes: Mapping[str, str] | None = None) ->
     # What the operator says in OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES stands.
     resource = Resource.create(ours).merge(OTELResourceDetector().detect())
     interval = None if "OTEL_METRIC_EXPORT_INTERVAL" in os.environ else METRIC_INTERVAL_MS
-    reader = PeriodicExportingMetricReader(_exporter("METRICS"), export_interval_millis=interval)
+    health = ExportHealth("metrics")
+    exporter = health.watch(_exporter("METRICS"))
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=interval)
     provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
-    return Metrics(provider)
+    return Metrics(provider, health)

@@ -1,10 +1,13 @@
-"""Spans around segments and syntheses, and the hook that turns records into metrics.
+"""Spans around segments and syntheses, as streams need them.
 
 A span here is never *current* while its block runs: a context token that is held over a
 ``yield`` of an asynchronous generator is detached in another context, and everything between
 would become its child by accident. The parent is taken once, at the start, and whoever wants to
 start a child says so: with :meth:`Span.active` around a call that leaves the process, or by
 passing :attr:`Span.context` as ``parent``.
+
+A span ends with its block, or later where something about it is still being asked (see
+:mod:`telemetry.card_spans`); the time of its end is that of its block all the same.
 
 Where nobody set a tracer provider up, all of this costs a few microseconds and records nothing.
 Inside a Ray Serve replica Serve sets the provider; see :func:`telemetry.otel.span_processors`.
@@ -13,22 +16,18 @@ Inside a Ray Serve replica Serve sets the provider; see :func:`telemetry.otel.sp
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator, Mapping
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import Counter, Histogram, Meter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from telemetry import instruments
 from telemetry.core.sample import SynthesisRecord
-from telemetry.instruments import Instrument, Kind
-
-logger = logging.getLogger(__name__)
+from telemetry.sampling import is_kept, ratio_of
 
 Attribute = str | bool | int | float
 SCOPE = "vibevoice"
@@ -36,9 +35,11 @@ OPERATION = "text_to_speech"
 
 
 def trace_id_of(span: trace.Span) -> str:
-    """A span's trace id as 32 hex digits, or "" when it is not sampled."""
+    """A span's trace id as 32 hex digits, or "" when it is not sampled or thinned out."""
     context = span.get_span_context()
     if not context.is_valid or not context.trace_flags.sampled:
+        return ""
+    if not is_kept(context.trace_id, ratio_of(os.environ)):
         return ""
     return trace.format_trace_id(context.trace_id)
 
@@ -60,14 +61,43 @@ class Span:
         self._span = span
         self.context = trace.set_span_in_context(span, parent)
         self.trace_id = trace_id_of(span)
+        self._began_ns = self._ended_ns = time.time_ns()
+
+    @property
+    def kept(self) -> bool:
+        """Whether anybody will see it."""
+        return self.trace_id != "" and self._span.is_recording()
 
     def set(self, attributes: Mapping[str, Attribute | None]) -> None:
         """Add attributes; those that are None are left out."""
-        self._span.set_attributes(_present(attributes))
+        self._span.set_attributes(present(attributes))
 
-    def event(self, name: str, attributes: Mapping[str, Attribute | None] | None = None) -> None:
-        """Note that something happened now."""
-        self._span.add_event(name, _present(attributes or {}))
+    def event(
+        self,
+        name: str,
+        attributes: Mapping[str, Attribute | None] | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Note that something happened now, or at Unix time *at*."""
+        self._span.add_event(name, present(attributes or {}), None if at is None else _ns(at))
+
+    @property
+    def began(self) -> float:
+        """Unix time of its beginning, s."""
+        return self._began_ns / 1e9
+
+    @property
+    def ended(self) -> float:
+        """Unix time at which it was done, s; that of its beginning until then."""
+        return self._ended_ns / 1e9
+
+    def done(self) -> None:
+        """Note that its work is over now, which is the time it will end with."""
+        self._ended_ns = time.time_ns()
+
+    def end(self) -> None:
+        """End it, with the time at which it was done."""
+        self._span.end(self._ended_ns)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -89,6 +119,8 @@ def open_span(
     kind: SpanKind = SpanKind.INTERNAL,
     parent: Context | None = None,
     attributes: Mapping[str, Attribute | None] | None = None,
+    end: Callable[[Span], None] = Span.end,
+    began: float | None = None,
 ) -> Iterator[Span]:
     """A span over a block, which may await and yield.
 
@@ -100,10 +132,16 @@ def open_span(
         kind: What the block is to the trace.
         parent: Context of the parent, the current one if None.
         attributes: What is known at the start; None values are left out.
+        end: Ends the span when the block is over, or sees to it that it is ended later.
+        began: Unix time at which it began, if that was before this call.
     """
     around = otel_context.get_current() if parent is None else parent
     started = trace.get_tracer(SCOPE).start_span(
-        name, context=around, kind=kind, attributes=_present(attributes or {})
+        name,
+        context=around,
+        kind=kind,
+        attributes=present(attributes or {}),
+        start_time=None if began is None else _ns(began),
     )
     span = Span(started, around)
     try:
@@ -116,7 +154,29 @@ def open_span(
         started.set_status(Status(StatusCode.ERROR, str(error)))
         raise
     finally:
-        started.end()
+        span.done()
+        end(span)
+
+
+def work_span(name: str, work: tuple[float, float, float] | None, *, parent: Context) -> None:
+    """A span over work that was done bit by bit, told when it is over.
+
+    Args:
+        name: Name of the span.
+        work: Unix times of its first beginning and its last end, and seconds of work between them;
+            None if there was none.
+        parent: Context of the parent.
+    """
+    if work is None:
+        return
+    began, ended, busy_s = work
+    span = trace.get_tracer(SCOPE).start_span(
+        name,
+        context=parent,
+        attributes={"vibevoice.busy": busy_s},
+        start_time=_ns(began),
+    )
+    span.end(_ns(ended))
 
 
 def segment_span(
@@ -146,6 +206,7 @@ def synthesis_span(
     engine: str,
     parent: Context | None = None,
     attributes: Mapping[str, Attribute | None] | None = None,
+    end: Callable[[Span], None] = Span.end,
 ) -> AbstractContextManager[Span]:
     """The span ``text_to_speech {model}``: an engine speaks one segment, in its replica.
 
@@ -153,6 +214,7 @@ def synthesis_span(
         model, engine: Who speaks.
         parent: Context of the parent, the current one if None.
         attributes: What else is known at the start.
+        end: As in :func:`open_span`.
     """
     named: dict[str, Attribute | None] = {
         "gen_ai.operation.name": OPERATION,
@@ -161,7 +223,7 @@ def synthesis_span(
         "gen_ai.output.type": "speech",
         **(attributes or {}),
     }
-    return open_span(f"{OPERATION} {model}", parent=parent, attributes=named)
+    return open_span(f"{OPERATION} {model}", parent=parent, attributes=named, end=end)
 
 
 def describe(span: Span, record: SynthesisRecord) -> None:
@@ -191,105 +253,10 @@ def error_type(error: BaseException) -> str:
     return code if isinstance(code, str) else type(error).__name__
 
 
-def _present(attributes: Mapping[str, Attribute | None]) -> dict[str, Attribute]:
+def _ns(unix_s: float) -> int:
+    return round(unix_s * 1e9)
+
+
+def present(attributes: Mapping[str, Attribute | None]) -> dict[str, Attribute]:
+    """Those that are not None."""
     return {name: value for name, value in attributes.items() if value is not None}
-
-
-class SynthesisHook(Protocol):
-    """Whoever wants to know of every synthesis."""
-
-    def spoken(self, record: SynthesisRecord, context: Context | None) -> None:
-        """Take a record; returns at once, whatever stands behind it.
-
-        Args:
-            record: What was spoken, or failed.
-            context: The synthesis span's context, which ties metrics to the trace.
-        """
-        ...
-
-
-class NoSynthesisHook:
-    """The hook where nobody wants to know."""
-
-    def spoken(self, record: SynthesisRecord, context: Context | None) -> None:
-        """Forget the record."""
-
-
-class SynthesisMetrics:
-    """Turns records into OpenTelemetry metrics; the histograms carry the trace as exemplar.
-
-    Args:
-        meter: Where to record.
-    """
-
-    def __init__(self, meter: Meter) -> None:
-        self._duration = histogram(meter, instruments.REQUEST_DURATION)
-        self._histograms = {
-            "first_audio_s": histogram(meter, instruments.FIRST_AUDIO),
-            "real_time_factor": histogram(meter, instruments.REAL_TIME_FACTOR),
-            "audio_s": histogram(meter, instruments.AUDIO_DURATION),
-            "queue_s": histogram(meter, instruments.QUEUE_TIME),
-        }
-        self._counters = {
-            "input_characters": counter(meter, instruments.INPUT_CHARACTERS),
-            "input_tokens": counter(meter, instruments.INPUT_TOKENS),
-            "output_tokens": counter(meter, instruments.OUTPUT_TOKENS),
-        }
-
-    def spoken(self, record: SynthesisRecord, context: Context | None) -> None:
-        """Count a synthesis; of a failed one only the duration and the error."""
-        attributes = _present(
-            {
-                "gen_ai.operation.name": OPERATION,
-                "gen_ai.provider.name": record.engine,
-                "gen_ai.request.model": record.model,
-                "hw.id": record.card_uuid,
-                "vibevoice.simulated": record.simulated,
-            }
-        )
-        if record.error is not None:
-            failed = {**attributes, "error.type": record.error}
-            self._duration.record(record.wall_s, failed, context)
-            return
-        self._duration.record(record.wall_s, attributes, context)
-        for name, into in self._histograms.items():
-            if (value := getattr(record, name)) is not None:
-                into.record(value, attributes, context)
-        for name, total in self._counters.items():
-            total.add(getattr(record, name), attributes, context)
-
-
-class Hooks:
-    """Several hooks as one; what one of them raises is logged and hurts nobody.
-
-    Args:
-        hooks: Called in this order.
-    """
-
-    def __init__(self, *hooks: SynthesisHook) -> None:
-        self._hooks = hooks
-
-    def spoken(self, record: SynthesisRecord, context: Context | None) -> None:
-        """Pass the record on."""
-        for hook in self._hooks:
-            try:
-                hook.spoken(record, context)
-            except Exception:
-                logger.exception("a synthesis hook failed; the synthesis goes on")
-
-
-def histogram(meter: Meter, spec: Instrument) -> Histogram:
-    """The OpenTelemetry histogram of a declared instrument."""
-    assert spec.kind is Kind.HISTOGRAM
-    return meter.create_histogram(
-        spec.name,
-        unit=spec.unit,
-        description=spec.description,
-        explicit_bucket_boundaries_advisory=spec.buckets,
-    )
-
-
-def counter(meter: Meter, spec: Instrument) -> Counter:
-    """The OpenTelemetry counter of a declared instrument."""
-    assert spec.kind is Kind.COUNTER
-    return meter.create_counter(spec.name, unit=spec.unit, description=spec.description)

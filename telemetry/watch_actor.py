@@ -3,11 +3,15 @@
 Detached and restarted wherever there is a node, it needs no ingress: once made, it follows the
 cluster, sends alerts and writes reports by itself. Its loop runs in a thread of its own, so that
 it goes on whether or not somebody asks.
+
+The day it remembers is in its memory: a restart of its process begins a new one, and forgets which
+alerts were on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
@@ -18,10 +22,12 @@ from ray.exceptions import RayError
 from telemetry.actor import NAMESPACE, RayCluster, make_notifier
 from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
-from telemetry.core.history import Window
+from telemetry.core.history import FleetHistory, Window
 from telemetry.core.messages import Language
 from telemetry.fleet_watch import FleetWatch, ReportSchedule
-from telemetry.node import TelemetryConfig
+from telemetry.node import TelemetryConfig, changes
+
+logger = logging.getLogger(__name__)
 
 NAME: Final = "telemetry-watch"
 _ANSWER_TIMEOUT_S: Final = 30.0
@@ -42,14 +48,31 @@ class WatchActor:
         self._thread = threading.Thread(target=self._loop.run_forever, name="fleet", daemon=True)
         self._thread.start()
         self._setup = (config, schedule)
-        self._begin()
+        self._adopted = False
+        self._begin(FleetHistory())
 
     def adopt(self, config: TelemetryConfig, schedule: ReportSchedule | None) -> None:
-        """Watch by another config from now on; nothing happens if it is the same."""
+        """Watch by another config from now on; nothing happens if it is the same.
+
+        What is known of the cards stays. A cluster has one watch: where applications differ in
+        what they want of it, the last one to start has its way.
+        """
+        self._adopted = True
         if (config, schedule) != self._setup:
+            changed = [*changes(self._setup[0], config)]
+            changed += ["report"] if schedule != self._setup[1] else []
+            logger.warning("the fleet is watched by other settings now: %s", ", ".join(changed))
             self._end()
             self._setup = (config, schedule)
-            self._begin()
+            self._begin(self._watch.history)
+
+    def renew(self, config: TelemetryConfig, schedule: ReportSchedule | None) -> None:
+        """As :meth:`adopt`, but only for the first one since this process began.
+
+        A process that is restarted begins with what the actor was made with, however long ago.
+        """
+        if not self._adopted:
+            self.adopt(config, schedule)
 
     def windows(
         self, uuids: tuple[str, ...], track: str, step_s: int, since: float
@@ -70,12 +93,8 @@ class WatchActor:
         return self._call(ask())
 
     def report(self, hours: float, language: Language, *, as_html: bool) -> str:
-        """See :meth:`FleetWatch.report`."""
-
-        async def ask() -> str:
-            return self._watch.report(hours, language, as_html=as_html)
-
-        return self._call(ask())
+        """See :meth:`FleetWatch.report`; in this thread, so that the watch goes on."""
+        return self._watch.report(hours, language, as_html=as_html)
 
     def close(self) -> None:
         """Stop watching, for the moment before the end."""
@@ -83,7 +102,7 @@ class WatchActor:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_ANSWER_TIMEOUT_S)
 
-    def _begin(self) -> None:
+    def _begin(self, history: FleetHistory) -> None:
         config, schedule = self._setup
         self._notifier = make_notifier(config)
         self._watch = FleetWatch(
@@ -93,6 +112,7 @@ class WatchActor:
             post=self._notifier.post,
             language=config.language,
             schedule=schedule,
+            history=history,
         )
         self._running = asyncio.run_coroutine_threadsafe(self._watch.run(), self._loop)
 
@@ -104,9 +124,15 @@ class WatchActor:
         return asyncio.run_coroutine_threadsafe(question, self._loop).result(_ANSWER_TIMEOUT_S)
 
 
-def ensure_watch(config: TelemetryConfig, schedule: ReportSchedule | None) -> Any:
+def ensure_watch(
+    config: TelemetryConfig, schedule: ReportSchedule | None, *, known: bool = False
+) -> Any:
     """The handle of the cluster's watch, which is made if it is missing. Blocks.
 
+    Args:
+        config: As the nodes' actors have it.
+        schedule: When reports are written, or None.
+        known: The watch was told this before; see :meth:`WatchActor.renew`.
     Raises:
         RayError: Ray is gone.
     """
@@ -123,7 +149,7 @@ def ensure_watch(config: TelemetryConfig, schedule: ReportSchedule | None) -> An
             max_pending_calls=100,
         )
         return options.remote(config, schedule)
-    handle.adopt.remote(config, schedule)
+    (handle.renew if known else handle.adopt).remote(config, schedule)
     return handle
 
 

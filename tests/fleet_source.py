@@ -28,6 +28,8 @@ class Fleet:
     silent: set[str] = field(default_factory=set)
     records: tuple[SynthesisRecord, ...] = ()
     since: list[float | None] = field(default_factory=list)
+    export_failing_s: float | None = None
+    lag_s: float = 0.0
 
     def clock(self) -> float:
         """Both clocks, of the watch and of the wall."""
@@ -41,17 +43,18 @@ class Fleet:
         if node in self.silent:
             raise ConnectionError(f"{node} is gone")
         first = self.now - 60 if since is None else since
-        times = [self.now - back for back in range(60, -1, -1) if self.now - back > first]
+        now = self.now - self.lag_s
+        times = [now - back for back in range(60, -1, -1) if now - back > first]
         samples = tuple(
             self._sample(node, index, at) for at in times for index in range(self.cards)
         )
         latest = tuple(
-            AgedSample(self._sample(node, index, self.now), 0.2) for index in range(self.cards)
+            AgedSample(self._sample(node, index, now), 0.2) for index in range(self.cards)
         )
         return NodeSnapshot(
             node=node,
             host=node.replace("n", "host-"),
-            taken_at=self.now,
+            taken_at=now,
             source="simulated",
             samples=samples,
             latest=latest,
@@ -59,6 +62,7 @@ class Fleet:
             totals=merge_totals(map(Totals.of, self.records)),
             loads=(),
             problems=(),
+            export_failing_s=self.export_failing_s,
         )
 
     def close(self) -> None:

@@ -12,20 +12,66 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_service
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_service
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_grpc
 
 Value = str | bool | int | float | list[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """A certificate for 127.0.0.1, which is its own authority, and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+def make_tls(folder: Path) -> TlsFiles:
+    """A fresh certificate in *folder*, good for a day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = TlsFiles(folder / "certificate.pem", folder / "key.pem")
+    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +126,15 @@ class _Store:
     changed: threading.Condition = field(default_factory=threading.Condition)
     spans: list[ReceivedSpan] = field(default_factory=list)
     metrics: list[ReceivedMetric] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
+    refuses: bool = False
+
+    def asked(self, headers: Mapping[str, str]) -> bool:
+        """Note a request; whether it is taken."""
+        with self.changed:
+            self.headers.append({name.lower(): value for name, value in headers.items()})
+            self.changed.notify_all()
+            return not self.refuses
 
     def add_spans(self, request: Any) -> Any:
         spans = [
@@ -111,18 +166,24 @@ class OtlpReceiver:
 
     Args:
         protocol: As in ``OTEL_EXPORTER_OTLP_PROTOCOL``.
+        tls: Serve with this certificate and its key.
     """
 
-    def __init__(self, protocol: Literal["http/protobuf", "grpc"] = "http/protobuf") -> None:
+    def __init__(
+        self,
+        protocol: Literal["http/protobuf", "grpc"] = "http/protobuf",
+        tls: TlsFiles | None = None,
+    ) -> None:
         self.protocol = protocol
         self.endpoint = ""
+        self._tls = tls
         self._store = _Store()
         self._stop: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
         start = _serve_grpc if self.protocol == "grpc" else _serve_http
-        port, self._stop = start(self._store)
-        self.endpoint = f"http://127.0.0.1:{port}"
+        port, self._stop = start(self._store, self._tls)
+        self.endpoint = f"{'http' if self._tls is None else 'https'}://127.0.0.1:{port}"
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -136,6 +197,15 @@ class OtlpReceiver:
             "OTEL_METRIC_EXPORT_INTERVAL": "200",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
+
+    def refuse(self, refuses: bool) -> None:
+        """Answer from now on with an error that no retry helps against, or take everything."""
+        self._store.refuses = refuses
+
+    def headers(self) -> list[Mapping[str, str]]:
+        """Headers of every request so far, with names in lower case."""
+        with self._store.changed:
+            return list(self._store.headers)
 
     def spans(self) -> list[ReceivedSpan]:
         """Every span so far."""
@@ -201,7 +271,7 @@ class BlackHole:
             self._connected.set()
 
 
-def _serve_http(store: _Store) -> tuple[int, Callable[[], None]]:
+def _serve_http(store: _Store, tls: TlsFiles | None) -> tuple[int, Callable[[], None]]:
     takes = {
         "/v1/traces": (trace_service.ExportTraceServiceRequest, store.add_spans),
         "/v1/metrics": (metrics_service.ExportMetricsServiceRequest, store.add_metrics),
@@ -212,6 +282,9 @@ def _serve_http(store: _Store) -> tuple[int, Callable[[], None]]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
+            if not store.asked(dict(self.headers)):
+                self.send_error(400)
+                return
             if self.path not in takes:
                 self.send_error(404)
                 return
@@ -228,6 +301,10 @@ def _serve_http(store: _Store) -> tuple[int, Callable[[], None]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.certificate, tls.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
 
@@ -239,21 +316,32 @@ def _serve_http(store: _Store) -> tuple[int, Callable[[], None]]:
     return server.server_address[1], stop
 
 
-def _serve_grpc(store: _Store) -> tuple[int, Callable[[], None]]:
+def _serve_grpc(store: _Store, tls: TlsFiles | None) -> tuple[int, Callable[[], None]]:
     class Traces(trace_grpc.TraceServiceServicer):
         def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
+            _admit(store, context)
             return store.add_spans(request)
 
     class Metrics(metrics_grpc.MetricsServiceServicer):
         def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
+            _admit(store, context)
             return store.add_metrics(request)
 
     server = grpc.server(ThreadPoolExecutor(4))
     trace_grpc.add_TraceServiceServicer_to_server(Traces(), server)
     metrics_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if tls is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     server.start()
     return port, lambda: server.stop(grace=None).wait()
+
+
+def _admit(store: _Store, context: Any) -> None:
+    if not store.asked(dict(context.invocation_metadata())):
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "refused")
 
 
 def _value(value: Any) -> Value:

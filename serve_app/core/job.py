@@ -18,7 +18,7 @@ from typing import Final, Self
 
 from serve_app.core.job_status import TRANSITIONS, Signal, Status
 from serve_app.core.job_take import Span, TakeInfo, spans
-from serve_app.errors import InvalidInputError, NotFoundError
+from serve_app.errors import ConflictError, NotFoundError
 
 MAX_RETRIES: Final = 1_000
 """Editions beyond the first that one job may have; each is a line in its state."""
@@ -154,11 +154,11 @@ class Job:
         """Move by the table; *reason* tells people why.
 
         Raises:
-            InvalidInputError: The job takes no such signal where it stands.
+            ConflictError: The job takes no such signal where it stands.
         """
         target = TRANSITIONS[self.status].get(signal)
         if target is None:
-            raise InvalidInputError(
+            raise ConflictError(
                 f"A job that is {self.status} takes no '{signal}'; "
                 f"it takes {', '.join(TRANSITIONS[self.status])}."
             )
@@ -218,11 +218,11 @@ class Job:
 
         Raises:
             NotFoundError: There is no such segment.
-            InvalidInputError: The job is cancelled, or has had too many retries.
+            ConflictError: The job is cancelled, or has had too many retries.
         """
         line = self.line(number)
         if self.edition >= MAX_RETRIES:
-            raise InvalidInputError(
+            raise ConflictError(
                 f"This job has had {MAX_RETRIES} retries, the limit; submit the script again."
             )
         self.signal(Signal.REOPEN, self.reason)
@@ -237,6 +237,12 @@ class Job:
         line = self.line(number)
         counted = line.edition_for(self.edition if edition is None else edition)
         return line.kept.get(counted)
+
+    def whole(self, edition: int) -> bool:
+        """Every segment of an edition is kept."""
+        return 0 <= edition <= self.edition and all(
+            line.edition_for(edition) in line.kept for line in self.lines
+        )
 
     def line(self, number: int) -> Line:
         """The line of a segment.

@@ -31,6 +31,7 @@ class JobRules:
         speaking: How often what is tried, and how long is waited.
         look_ahead_per_place: Segments in work per usable place, counted from the first open one.
         running_jobs: At once; others wait in line.
+        file_processes: Finished files that are made at once.
         max_jobs: In the store; one more is refused.
         max_characters: Of one script.
         backoff_s, max_backoff_s: Wait before what failed is tried again; doubled each time.
@@ -47,6 +48,7 @@ class JobRules:
     speaking: FanOutRules = field(default_factory=FanOutRules)
     look_ahead_per_place: int = 4
     running_jobs: int = 4
+    file_processes: int = 1
     max_jobs: int = 1_000
     max_characters: int = 2_000_000
     backoff_s: float = 1.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from serve_app.jobs.feed import JobEvent
     from serve_app.jobs.order import JobOrder
-    from serve_app.jobs.views import JobView, SegmentView
+    from serve_app.jobs.views import FileView, JobView, SegmentView
 
 
 @serve.deployment(
@@ -61,7 +61,7 @@ class Jobs:
 
     async def list(self) -> tuple[JobView, ...]:
         """All jobs, newest first."""
-        return self._jobs.list()
+        return await self._jobs.list()
 
     async def get(self, job_id: str) -> JobView:
         """One job."""
@@ -70,6 +70,14 @@ class Jobs:
     async def segments(self, job_id: str) -> tuple[SegmentView, ...]:
         """Its segments."""
         return await self._jobs.segments(job_id)
+
+    async def file(
+        self, job_id: str, audio_format: str, edition: int | None, wait_s: float
+    ) -> FileView:
+        """A finished file."""
+        return await self._jobs.file(
+            job_id, audio_format=audio_format, edition=edition, wait_s=wait_s
+        )
 
     async def script(self, job_id: str) -> str:
         """Its text."""

@@ -7,17 +7,20 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
 from serve_app.core.job_status import Signal
-from serve_app.engines.base import EngineInfo, Line
-from serve_app.errors import OverloadedError, UnknownVoiceError
+from serve_app.engines.base import EngineInfo
+from serve_app.errors import ConflictError, OverloadedError, UnknownVoiceError
+from serve_app.jobs.chapters import chapter_starts
 from serve_app.jobs.crew import Crew
 from serve_app.jobs.feed import JobEvent
+from serve_app.jobs.files import JobFiles
 from serve_app.jobs.listen import audio
 from serve_app.jobs.live import LiveJob
 from serve_app.jobs.order import JobOrder, check_same, plan_order
 from serve_app.jobs.records import StateRecord
 from serve_app.jobs.runs import Runs
 from serve_app.jobs.shelf import Shelf
-from serve_app.jobs.views import JobView, SegmentView, to_json
+from serve_app.jobs.views import ChapterView, FileView, JobView, SegmentView, job_json
+from serve_app.prepare import Ability
 
 
 class JobDesk:
@@ -27,8 +30,9 @@ class JobDesk:
         crew: What the jobs share.
         shelf: All jobs.
         runs: Those at work.
+        files: Their finished files; None where none are made.
         engine: What speaks.
-        check: The engine's own check of what it can't speak.
+        ability: What it can speak.
         owned: Tells the runner's number, or raises.
         changed: Called when the runner should look at the jobs.
     """
@@ -39,13 +43,14 @@ class JobDesk:
         shelf: Shelf,
         runs: Runs,
         *,
+        files: JobFiles | None,
         engine: Callable[[], Awaitable[EngineInfo]],
-        check: Callable[[tuple[Line, ...]], None],
+        ability: Ability,
         owned: Callable[[], int],
         changed: Callable[[], None],
     ) -> None:
-        self._crew, self._shelf, self._runs = crew, shelf, runs
-        self._engine, self._check = engine, check
+        self._crew, self._shelf, self._runs, self._files = crew, shelf, runs, files
+        self._engine, self._ability = engine, ability
         self._owned, self._tell = owned, changed
         self._submitting = asyncio.Lock()
 
@@ -68,27 +73,33 @@ class JobDesk:
                 raise OverloadedError(
                     f"There are {len(self._shelf)} jobs, the limit; delete some that have ended."
                 )
-            record, plan = await asyncio.to_thread(
+            planned = await asyncio.to_thread(
                 plan_order,
                 order,
                 await self._engine(),
                 job_id=job_id,
                 created=self._crew.rules.wall(),
                 max_characters=self._crew.rules.max_characters,
-                check=self._check,
+                ability=self._ability,
             )
-            await self._crew.io(self._crew.store.create, record, plan, order.text)
+            record, plan = planned.record, planned.plan
+            await self._crew.io(self._crew.store.create, record, plan, order.text, order.cover)
             wall = self._crew.rules.wall
             live = LiveJob(record, plan, StateRecord(), {}, epoch=epoch, wall=wall)
             self._shelf.add(record, live)
+            for warning in planned.warnings:
+                live.warn(warning)
         self._tell()
         return self._view(live)
 
-    def list(self) -> tuple[JobView, ...]:
+    async def list(self) -> tuple[JobView, ...]:
         """All jobs, newest first."""
         self._owned()
         lines = self._shelf.lines()
-        return tuple(shelved if live is None else self._view(live) for live, shelved in lines)
+        return tuple(
+            shelved if live is None else live.view(self._runs.work(live.id))
+            for live, shelved in lines
+        )
 
     async def get(self, job_id: str) -> JobView:
         """One job.
@@ -113,7 +124,7 @@ class JobDesk:
 
         Raises:
             NotFoundError: There is none.
-            InvalidInputError: It has ended.
+            ConflictError: It has ended.
             NotReadyError: This could not be written down; it holds until this runner ends.
         """
         return await self._signal(job_id, Signal.PAUSE)
@@ -129,6 +140,8 @@ class JobDesk:
     async def forget(self, job_id: str) -> None:
         """Remove a job that has ended with all its audio; errors as above."""
         self._owned()
+        if self._files is not None:
+            await self._files.drop(job_id)
         await self._shelf.forget(job_id)
 
     async def retry(
@@ -148,18 +161,13 @@ class JobDesk:
             voices: Other voices by speaker, for this segment.
         Raises:
             NotFoundError: There is no such job or segment.
-            InvalidInputError: The change can't be made, or the job is cancelled.
+            InvalidInputError: The change can't be made.
+            ConflictError: The job is cancelled, or has had too many retries.
             NotReadyError: This could not be written down.
         """
         live = await self._found(job_id)
-        if voices:
-            known = [voice.id for voice in (await self._engine()).voices]
-            strange = sorted(set(voices.values()) - set(known))
-            if strange:
-                raise UnknownVoiceError(
-                    f"There is no voice {strange[0]!r}; there are {', '.join(known)}.", "voices"
-                )
-        live.retry(number, text, voices or {})
+        cast = await self._voices(voices) if voices else {}
+        live.retry(number, text, cast)
         self._runs.drop(job_id, number)
         return await self._changed(live)
 
@@ -171,7 +179,7 @@ class JobDesk:
         """
         self._owned()
         async with self._shelf.held(job_id) as live:
-            told = live.feed.follow(after, lambda: to_json(self._view(live)))
+            told = live.feed.follow(after, lambda: job_json(self._view(live)))
             async with aclosing(told) as events:
                 async for event in events:
                     yield event
@@ -182,12 +190,29 @@ class JobDesk:
         """Its signal as far as it is spoken, and then as it comes; see ``listen.audio``."""
         self._owned()
         async with self._shelf.held(job_id) as live:
-            heard = audio(live, self._crew, self._damaged, edition=edition, follow=follow)
+            heard = audio(live, self._crew, self.damaged, edition=edition, follow=follow)
             async with aclosing(heard) as blocks:
                 async for block in blocks:
                     yield block
 
-    async def _damaged(self, live: LiveJob, number: int, edition: int) -> None:
+    async def file(
+        self,
+        job_id: str,
+        *,
+        audio_format: str,
+        edition: int | None = None,
+        wait_s: float = 0.0,
+    ) -> FileView:
+        """A finished file, of the newest edition unless told; see ``JobFiles.want``."""
+        self._owned()
+        if self._files is None:
+            raise ConflictError("This runner makes no finished files.")
+        return await self._files.want(
+            job_id, edition=edition, audio_format=audio_format, wait_s=wait_s
+        )
+
+    async def damaged(self, live: LiveJob, number: int, edition: int) -> None:
+        """A kept take can't be read: it is spoken again."""
         name = live.lose(number, edition)
         if name is not None:
             await self._crew.io(self._crew.store.drop_take, live.id, name)
@@ -208,5 +233,27 @@ class JobDesk:
         self._owned()
         return await self._shelf.get(job_id)
 
+    async def _voices(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Voice ids by speaker, of ids or aliases."""
+        known = [voice.id for voice in (await self._engine()).voices]
+        found = {who: self._ability.aliases.get(name, name) for who, name in wanted.items()}
+        strange = sorted(set(found.values()) - set(known))
+        if strange:
+            raise UnknownVoiceError(
+                f"There is no voice {strange[0]!r}; there are {', '.join(known)}.", "voices"
+            )
+        return found
+
     def _view(self, live: LiveJob) -> JobView:
-        return live.view(self._runs.work(live.id))
+        return live.view(
+            self._runs.work(live.id),
+            chapters=_chapters(live),
+            files=None if self._files is None else self._files.views(live),
+        )
+
+
+def _chapters(live: LiveJob) -> tuple[ChapterView, ...]:
+    """All chapters; those behind what is spoken have no time yet."""
+    starts = chapter_starts(live, live.job.edition)
+    known = tuple(ChapterView(it.title, round(it.start_s, 3), it.estimated) for it in starts)
+    return (*known, *(ChapterView(it.title, None) for it in live.record.chapters[len(known) :]))

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import fsspec
@@ -34,6 +37,9 @@ class Folder:
         url: Path or URL of the root; made at the first write.
         options: Passed to the fsspec backend (endpoint, time-outs, keys).
 
+    Attributes:
+        url, options: As given, for another process that opens the same one.
+
     Raises:
         ConfigError: fsspec knows no such protocol, or its backend isn't installed.
     """
@@ -44,6 +50,7 @@ class Folder:
         except (ValueError, ImportError) as error:
             raise ConfigError(f"the job store can't be opened: {error}") from error
         self._root = root.rstrip("/")
+        self.url, self.options = url, dict(options or {})
         self._is_local = isinstance(self._fs, LocalFileSystem)
 
     def files(self, path: str) -> dict[str, int]:
@@ -143,6 +150,61 @@ class Folder:
         for name, _ in self._listed(path, "file"):
             if _is_temporary(name):
                 self.remove(f"{path}/{name}")
+        for name, _ in self._listed(path, "directory"):
+            if _is_temporary(name):
+                self.remove_tree(f"{path}/{name}")
+
+    @contextmanager
+    def staging(self, path: str) -> Iterator[Path]:
+        """A folder of this machine for a large file in the making; gone when the block ends.
+
+        In a store on this machine it lies below *path*, so that :meth:`adopt` only renames.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        if not self._is_local:
+            with TemporaryDirectory(prefix="vibevoice-") as made:
+                yield Path(made)
+            return
+        place = Path(self._at(path)) / f".{uuid.uuid4().hex}{_TEMPORARY}"
+        with _reached():
+            place.mkdir(parents=True)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def adopt(self, file: Path, path: str) -> None:
+        """Put a file of a staging folder in place, whole or not at all.
+
+        Raises:
+            NotReadyError: The store can't be reached or is full.
+        """
+        with _reached():
+            if self._is_local:
+                file.replace(self._at(path))
+            else:
+                self._fs.put_file(str(file), self._at(path))
+
+    def blocks(self, path: str, start: int, stop: int, size_bytes: int) -> Iterator[bytes]:
+        """Bytes ``start <= at < stop`` of a file, so many at a time.
+
+        Who has begun reads the file to its end, also where it is taken away meanwhile and the
+        store is a disk.
+
+        Raises:
+            FileNotFoundError: It is not there.
+            NotReadyError: The store can't be reached.
+        """
+        with _reached(), self._fs.open(self._at(path), "rb") as file:
+            file.seek(start)
+            while start < stop:
+                data: bytes = file.read(min(size_bytes, stop - start))
+                if not data:
+                    raise FileNotFoundError(path)
+                start += len(data)
+                yield data
 
     def _listed(self, path: str, kind: str) -> list[tuple[str, int]]:
         at = self._at(path)

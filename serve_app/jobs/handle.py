@@ -7,6 +7,7 @@ NotReadyError while the runner is being replaced.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, cast
 
@@ -14,10 +15,17 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.config import Settings
+from serve_app.core.fair import FairPool
 from serve_app.errors import NotReadyError, ServeError
+from serve_app.jobs.demand import DemandReporter
 from serve_app.jobs.feed import JobEvent
+from serve_app.jobs.folder import Folder
 from serve_app.jobs.order import JobOrder
-from serve_app.jobs.views import JobView, SegmentView
+from serve_app.jobs.port import JobsPort
+from serve_app.jobs.reader import FileReader
+from serve_app.jobs.settings import JobSettings
+from serve_app.jobs.views import FileView, JobView, SegmentView
 
 _ANSWER_S: Final = 30.0
 _PLAN_S: Final = 120.0
@@ -49,6 +57,18 @@ class JobsHandle:
         """Its segments."""
         answer = await _answer(self._handle.segments.remote(job_id))
         return cast("tuple[SegmentView, ...]", answer)
+
+    async def file(
+        self,
+        job_id: str,
+        *,
+        audio_format: str,
+        edition: int | None = None,
+        wait_s: float = 0.0,
+    ) -> FileView:
+        """A finished file."""
+        asked = self._handle.file.remote(job_id, audio_format, edition, wait_s)
+        return cast("FileView", await _answer(asked, _ANSWER_S + wait_s))
 
     async def script(self, job_id: str) -> str:
         """Its text."""
@@ -103,6 +123,29 @@ class JobsHandle:
         response = self._streaming.audio.remote(job_id, edition, follow)
         async for block in _items(response):
             yield block
+
+
+def jobs_port(settings: Settings, calls: JobsHandle) -> JobsPort:
+    """What the routes need.
+
+    Raises:
+        ConfigError: The store can't be opened here.
+    """
+    jobs = settings.jobs or JobSettings()
+    return JobsPort(calls, FileReader(Folder(jobs.store, jobs.store_options)), jobs)
+
+
+def reporter(pool: FairPool, calls: JobsHandle) -> DemandReporter:
+    """Tells the runner what the requests of an ingress have or want; call it in an event loop.
+
+    Args:
+        pool: Their places.
+        calls: The runner.
+    """
+    name = uuid.uuid4().hex
+    return DemandReporter(
+        lambda: pool.used + pool.waiting, lambda demand: calls.report(name, demand)
+    )
 
 
 async def _answer(response: Any, limit_s: float = _ANSWER_S) -> Any:

@@ -31,7 +31,7 @@ async def audio(
         edition: Which; the newest when None.
         follow: Wait for what has still to be spoken; else end before it.
     Raises:
-        SegmentFailedError: A segment is missing and will not come.
+        SegmentFailedError: A segment is waited for and will not come.
         NotReadyError: The store can't be reached, or this runner stops.
     """
     counted = live.job.edition if edition is None else min(edition, live.job.edition)
@@ -68,13 +68,13 @@ async def _take(
 
 async def _more(live: LiveJob, number: int, *, follow: bool) -> bool:
     """Wait until something changes; False if that is not wanted."""
+    if not follow:
+        return False
     if live.job.status.ended and live.job.status is not Status.COMPLETE:
         raise SegmentFailedError(
             f"The job is {live.job.status} and segment {number} was not spoken; the audio ends "
             "before it. Resume the job or retry the segment."
         )
-    if not follow:
-        return False
     if not await live.feed.changed():
         raise NotReadyError("the runner of the jobs stops; ask again in a moment")
     return True

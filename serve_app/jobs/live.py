@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -14,9 +14,11 @@ from serve_app.core.job_retake import changed_text, retake
 from serve_app.core.job_status import Signal, Status
 from serve_app.core.job_take import Span, TakeInfo
 from serve_app.core.plan import PlannedSegment
+from serve_app.core.segment import Segment
 from serve_app.errors import InvalidInputError
 from serve_app.jobs.feed import Feed
 from serve_app.jobs.records import (
+    FileRecord,
     JobRecord,
     PlanRecord,
     RetryRecord,
@@ -25,7 +27,7 @@ from serve_app.jobs.records import (
 )
 from serve_app.jobs.store import JobStore, TakeName
 from serve_app.jobs.take_file import DamagedTakeError
-from serve_app.jobs.views import JobView, SegmentView
+from serve_app.jobs.views import ChapterView, FileView, JobView, SegmentView
 
 _MAX_WARNINGS: Final = 50
 _MAX_RETRIES: Final = 2_000
@@ -55,9 +57,11 @@ class LiveJob:
         kept: Takes in the store, with the names of their files.
         epoch: Of the runner.
         wall: Unix seconds.
+        files: Finished files in the store.
 
     Attributes:
         dirty: It differs from what is written down.
+        files: Finished files by edition and format.
         readers: Who holds it right now, besides its run.
     """
 
@@ -70,6 +74,7 @@ class LiveJob:
         *,
         epoch: int,
         wall: Callable[[], float],
+        files: Iterable[FileRecord] = (),
     ) -> None:
         self.record, self.ended, self._wall = record, state.ended, wall
         self.gains_db, self.final_pause_s = plan.gains_db, plan.final_pause_s
@@ -94,12 +99,18 @@ class LiveJob:
             self.pace.learn(est_s[number], info.wall_s)
         self.cards: dict[str, float] = {}
         self.readers = 0
+        self.files = {(it.edition, it.audio_format): it for it in files}
         self.feed = Feed(epoch)
 
     @property
     def id(self) -> str:
         """Its name."""
         return self.record.id
+
+    @property
+    def plan_segments(self) -> tuple[Segment, ...]:
+        """The plan as it was made, whatever has been changed since."""
+        return tuple(item.segment for item in self._segments)
 
     def planned(self, number: int, edition: int) -> PlannedSegment:
         """What is to be spoken for a segment in an edition that asked for a take of it."""
@@ -239,8 +250,14 @@ class LiveJob:
             doubtful=totals.doubtful,
         )
 
-    def view(self, work: WorkState) -> JobView:
-        """The job as it stands."""
+    def view(
+        self,
+        work: WorkState,
+        *,
+        chapters: tuple[ChapterView, ...] = (),
+        files: tuple[FileView, ...] | None = None,
+    ) -> JobView:
+        """The job as it stands; what is told of its chapters and files is passed through."""
         totals, record, job = self.job.totals(), self.record, self.job
         eta: Eta | None = None
         if job.status is Status.RUNNING:
@@ -269,6 +286,9 @@ class LiveJob:
             cards=dict(self.cards),
             warnings=tuple(self.warnings),
             simulated=record.simulated,
+            owner=record.owner,
+            chapters=chapters,
+            files=files,
         )
 
     def segments(self, work: WorkState) -> tuple[SegmentView, ...]:
@@ -304,6 +324,7 @@ class LiveJob:
             cached=take is not None and take.cached,
             findings=() if take is None else take.findings,
             failure=line.failure,
+            boundaries=tuple(str(said.before) for said in utterances),
         )
 
     def _placed(self, info: TakeInfo, number: int) -> TakeInfo:
@@ -344,7 +365,8 @@ def load(store: JobStore, job_id: str, epoch: int, wall: Callable[[], float]) ->
         infos = readers.map(lambda name: _info(store, job_id, name), names)
         kept = {name: info for name, info in zip(names, infos, strict=True) if info is not None}
     record, plan, state = store.job(job_id), store.plan(job_id), store.state(job_id)
-    return LiveJob(record, plan, state, kept, epoch=epoch, wall=wall)
+    files = store.outputs(job_id)
+    return LiveJob(record, plan, state, kept, epoch=epoch, wall=wall, files=files)
 
 
 def _info(store: JobStore, job_id: str, name: TakeName) -> TakeInfo | None:

@@ -13,13 +13,17 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app.config import Settings
 from serve_app.core.audio import BYTES_PER_S
-from serve_app.engines.registry import checker
+from serve_app.engines.registry import checker, task_options
+from serve_app.jobs.bounds import job_rules
 from serve_app.jobs.cache import SegmentCache
+from serve_app.jobs.files import finish_in_child
 from serve_app.jobs.folder import Folder
 from serve_app.jobs.runner import JobRunner
 from serve_app.jobs.runs import stopped
 from serve_app.jobs.settings import JobSettings
+from serve_app.prepare import Ability
 from serve_app.replicas import ReplicaHandle
+from serve_app.voice_roster import LibraryReplicas, open_roster
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +50,8 @@ class RunningJobs:
         self, synth: DeploymentHandle[Any], settings: Settings, jobs: JobSettings, replicas: int
     ) -> None:
         handle = ReplicaHandle(synth)
+        self._roster = open_roster(settings.voices)
+        listed = handle if self._roster is None else LibraryReplicas(handle, self._roster)
         folder = Folder(jobs.store, jobs.store_options)
         self._lookups = {True: 0, False: 0}
         cache_bytes = int(jobs.cache_gib * 2**30)
@@ -55,12 +61,17 @@ class RunningJobs:
         self.runner = JobRunner(
             folder,
             speak=handle.speak,
-            engine=handle.engine,
+            engine=listed.engine,
             slots=replicas * settings.engine.slots,
-            rules=jobs.rules(settings.speech),
+            rules=job_rules(jobs, settings.speech),
             share=jobs.share(),
             cache=self._cache,
-            check=checker(settings.engine.kind),
+            ability=Ability(
+                check=checker(settings.engine.kind),
+                options=task_options(settings.engine.kind),
+                aliases=settings.voice_aliases,
+            ),
+            finish=finish_in_child,
             lease_ttl_s=jobs.lease_ttl_s,
         )
 
@@ -80,6 +91,8 @@ class RunningJobs:
         """Stop all work."""
         await stopped(self._counting)
         await self.runner.close()
+        if self._roster is not None:
+            await self._roster.close()
 
     def counts(self) -> dict[str, int]:
         """Counters since this runner started."""

@@ -20,6 +20,36 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class ChapterRecord(Record):
+    """Where a chapter begins."""
+
+    title: str
+    letters: int
+    """Letters and digits of the script before it; see ``core/chapter_times.py``."""
+
+
+class FileRecord(Record):
+    """``output/EDITION.FORMAT.json``: a finished file, written when the file itself is there."""
+
+    edition: int
+    audio_format: str
+    name: str
+    """Of the file beside this record."""
+    media_type: str
+    size_bytes: int
+    digest: str
+    """BLAKE2b-128 of its bytes, hex."""
+    audio_s: float
+    lufs: float | None
+    """Loudness of the file as it is heard; None for silence."""
+    true_peak_dbtp: float | None
+
+    @property
+    def etag(self) -> str:
+        """Names these bytes; quoted, strong."""
+        return f'"{self.digest}"'
+
+
 class JobRecord(Record):
     """``job.json``: written last of the files that make a job, and never again."""
 
@@ -41,6 +71,12 @@ class JobRecord(Record):
     est_s: float
     simulated: bool
     """Its audio is a simulated engine's."""
+    owner: str = ""
+    """Whose key ordered it."""
+    chapters: tuple[ChapterRecord, ...] = ()
+    """In the order of the script."""
+    cover: bool = False
+    """There is a picture for the finished file."""
 
 
 class UtteranceRecord(Record):

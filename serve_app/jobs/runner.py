@@ -16,18 +16,21 @@ from contextlib import suppress
 
 from serve_app.core.fair import FairPool
 from serve_app.core.job_share import JobShare, ShareRules
-from serve_app.engines.base import EngineInfo, Line
+from serve_app.engines.base import EngineInfo
 from serve_app.errors import NotReadyError
 from serve_app.jobs.cache import SegmentCache
 from serve_app.jobs.crew import Crew, Io, JobRules
 from serve_app.jobs.desk import JobDesk
+from serve_app.jobs.files import Finish, JobFiles
 from serve_app.jobs.flight import Flights
 from serve_app.jobs.folder import Folder
 from serve_app.jobs.lease import Lease, LeaseLostError
+from serve_app.jobs.live import LiveJob
 from serve_app.jobs.runs import Runs, stopped
 from serve_app.jobs.shelf import Shelf
 from serve_app.jobs.store import JobStore
 from serve_app.pieces import Speak
+from serve_app.prepare import Ability
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,8 @@ class JobRunner:
         rules: Bounds.
         share: How the slots are shared with requests.
         cache: Segments by key, in the same store; None for none.
-        check: The engine's own check of what it can't speak.
+        ability: What the engine can speak.
+        finish: Makes finished files; None makes none.
         lease_ttl_s: How long a runner may be silent before another takes over.
 
     Attributes:
@@ -64,7 +68,8 @@ class JobRunner:
         rules: JobRules,
         share: ShareRules | None = None,
         cache: SegmentCache | None = None,
-        check: Callable[[tuple[Line, ...]], None] = lambda _lines: None,
+        ability: Ability | None = None,
+        finish: Finish | None = None,
         lease_ttl_s: float = 10.0,
     ) -> None:
         clock = rules.speaking.clock
@@ -82,12 +87,16 @@ class JobRunner:
         self._retain_s = clock()
         self._shelf = Shelf(self._crew)
         self._runs = Runs(self._crew, self._wake.set)
+        self._files = (
+            None if finish is None else JobFiles(self._crew, self._shelf, self._damaged, finish)
+        )
         self.jobs = JobDesk(
             self._crew,
             self._shelf,
             self._runs,
+            files=self._files,
             engine=engine,
-            check=check,
+            ability=ability or Ability(),
             owned=self._owned,
             changed=self._wake.set,
         )
@@ -193,8 +202,13 @@ class JobRunner:
         self._ready.set()
         self._wake.set()
 
+    async def _damaged(self, live: LiveJob, number: int, edition: int) -> None:
+        await self.jobs.damaged(live, number, edition)
+
     async def _halt(self) -> None:
         await self._runs.close()
+        if self._files is not None:
+            await self._files.close()
         for live in self._shelf.loaded:
             live.feed.close()
 
@@ -205,6 +219,8 @@ class JobRunner:
         self.flights.help_the_slowest()
         self._runs.reap()
         self._runs.start(self._shelf.loaded)
+        if self._files is not None:
+            self._files.start_due()
         with suppress(NotReadyError):
             for live in self._shelf.loaded:
                 if live.id not in self._runs:

@@ -7,13 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from serve_app.config import SpeechSettings, StrictModel
 from serve_app.core.job_share import ShareRules
-from serve_app.jobs.crew import JobRules
-from serve_app.speech import rules_of
-
-_GIB = 2**30
-_DAY_S = 86_400.0
+from serve_app.strict import StrictModel
 
 
 class JobSettings(StrictModel):
@@ -41,17 +36,8 @@ class JobSettings(StrictModel):
     """Of all jobs; those that ended first are forgotten until the rest fits."""
     lease_ttl_s: float = Field(default=10.0, ge=1)
     """How long a runner on another machine may be silent before it is replaced."""
-
-    def rules(self, speech: SpeechSettings) -> JobRules:
-        """The runner's bounds; how a segment is tried is told by the settings of speech."""
-        return JobRules(
-            speaking=rules_of(speech),
-            running_jobs=self.running,
-            max_jobs=self.max_jobs,
-            max_characters=self.max_characters,
-            max_age_s=self.max_age_days * _DAY_S,
-            max_bytes=int(self.max_gib * _GIB),
-        )
+    file_processes: int = Field(default=1, ge=1, le=16)
+    """Processes of the runner that level and write finished files, each on a core."""
 
     def share(self) -> ShareRules:
         """How the slots are shared."""

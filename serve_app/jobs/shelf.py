@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from serve_app.core.job_status import Status
-from serve_app.errors import InvalidInputError, NotFoundError, NotReadyError, ServeError
+from serve_app.errors import ConflictError, NotFoundError, NotReadyError, ServeError
 from serve_app.jobs.crew import Crew
 from serve_app.jobs.live import LiveJob, load
 from serve_app.jobs.records import JobRecord, StateRecord
@@ -119,19 +119,23 @@ class Shelf:
 
         Raises:
             NotFoundError: There is none.
-            InvalidInputError: It has not ended.
+            ConflictError: It has not ended.
             NotReadyError: The store can't be reached.
         """
         if job_id not in self._damaged:
             live = await self.get(job_id)
             if not live.job.status.ended:
-                raise InvalidInputError(
+                raise ConflictError(
                     f"Job {job_id} is {live.job.status}; cancel it before it can be forgotten."
                 )
             live.feed.close()
         await self._crew.io(self._crew.store.forget, job_id)
         for place in (self._known, self._damaged, self._lives, self._bytes):
             place.pop(job_id, None)
+
+    def grown(self, job_id: str) -> None:
+        """A job's files have changed: its size has to be looked at again."""
+        self._bytes.pop(job_id, None)
 
     async def retain(self) -> None:
         """Forget what is too old, and the oldest until the rest fits; only jobs that have ended.
@@ -203,4 +207,5 @@ def _shelved(record: JobRecord, state: StateRecord) -> JobView:
         cards={},
         warnings=state.warnings,
         simulated=record.simulated,
+        owner=record.owner,
     )

@@ -7,7 +7,8 @@
     jobs/ID/plan.json, script.txt       its segments with keys and seeds; its text
     jobs/ID/state.EPOCH.json            what the takes don't tell; the highest epoch counts
     jobs/ID/takes/N.EDITION.EPOCH.BYTES.take   one spoken segment; the highest epoch counts
-    jobs/ID/output/NAME                 finished files
+    jobs/ID/cover                       the picture for its files, if it has one
+    jobs/ID/output/EDITION.FORMAT.json  a finished file: what it is and its name beside this one
     cache/                              segments by content key (see ``cache``)
 
 There is no journal and no index: what a job is can be told from these files alone. A take that is
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -30,7 +32,7 @@ from pydantic import ValidationError
 from serve_app.core.job_take import TakeInfo
 from serve_app.errors import NotFoundError, ServeError
 from serve_app.jobs.folder import Folder
-from serve_app.jobs.records import JobRecord, PlanRecord, Record, StateRecord
+from serve_app.jobs.records import FileRecord, JobRecord, PlanRecord, Record, StateRecord
 from serve_app.jobs.take_file import (
     DamagedTakeError,
     Header,
@@ -44,6 +46,8 @@ JOB_ID: Final = re.compile(r"job_[0-9a-f]{24}")
 _TAKE: Final = re.compile(r"(\d{6})\.(\d{4})\.(\d{8})\.(\d{1,12})\.take")
 _STATE: Final = re.compile(r"state\.(\d{8})\.json")
 _HEAD_BYTES: Final = 16 * 1024
+_EDITIONS_KEPT: Final = 2
+"""Of a finished file: who downloads the old one can go on when a new one is there."""
 _R = TypeVar("_R", bound=Record)
 
 
@@ -66,6 +70,10 @@ class TakeName:
         return f"{self.number:06d}.{self.edition:04d}.{self.epoch:08d}.{self.size_bytes}.take"
 
 
+class DamagedRecordError(ServeError):
+    """A record of a job is not what was written."""
+
+
 class JobStore:
     """The jobs of one folder; safe for many threads.
 
@@ -77,6 +85,11 @@ class JobStore:
     def __init__(self, folder: Folder, epoch: Callable[[], int]) -> None:
         self._folder, self._epoch = folder, epoch
 
+    @property
+    def folder(self) -> Folder:
+        """Where the jobs are."""
+        return self._folder
+
     def ids(self) -> list[str]:
         """Every job that exists.
 
@@ -85,7 +98,9 @@ class JobStore:
         """
         return [name for name in self._folder.folders("jobs") if JOB_ID.fullmatch(name)]
 
-    def create(self, job: JobRecord, plan: PlanRecord, script: str) -> None:
+    def create(
+        self, job: JobRecord, plan: PlanRecord, script: str, cover: bytes | None = None
+    ) -> None:
         """Add a job.
 
         Raises:
@@ -94,6 +109,8 @@ class JobStore:
         self._epoch()
         self._folder.write(f"{_at(job.id)}/script.txt", script.encode())
         self._folder.write(f"{_at(job.id)}/plan.json", plan.model_dump_json().encode())
+        if cover is not None:
+            self._folder.write(f"{_at(job.id)}/cover", cover)
         self._epoch()
         self._folder.write(f"{_at(job.id)}/job.json", job.model_dump_json().encode())
 
@@ -114,6 +131,10 @@ class JobStore:
     def script(self, job_id: str) -> str:
         """Its text; errors as of :meth:`job`."""
         return self._read(job_id, "script.txt").decode()
+
+    def cover(self, job_id: str) -> bytes:
+        """Its picture; errors as of :meth:`job`."""
+        return self._read(job_id, "cover")
 
     def state(self, job_id: str) -> StateRecord:
         """What is written down besides the takes; errors as of :meth:`job`."""
@@ -193,6 +214,36 @@ class JobStore:
         self._epoch()
         self._folder.remove(f"{_at(job_id)}/takes/{name}")
 
+    def outputs(self, job_id: str) -> list[FileRecord]:
+        """The finished files; one whose record can't be read counts as not made.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        found = []
+        for name in self._folder.files(_output(job_id)):
+            if name.endswith(".json"):
+                with suppress(DamagedRecordError, NotFoundError):
+                    found.append(self._record(job_id, f"output/{name}", FileRecord))
+        return found
+
+    def keep_output(self, job_id: str, record: FileRecord) -> None:
+        """A finished file is in place; of its format, this edition and the one before it stay.
+
+        Raises:
+            NotReadyError: The store can't be reached or is full.
+            LeaseLostError: Another runner owns it.
+        """
+        self._epoch()
+        self._folder.write(
+            f"{_output(job_id)}/{_record_name(record)}", record.model_dump_json().encode()
+        )
+        same = [it for it in self.outputs(job_id) if it.audio_format == record.audio_format]
+        for old in sorted(same, key=lambda it: it.edition)[:-_EDITIONS_KEPT]:
+            if old.edition != record.edition:
+                self._folder.remove(f"{_output(job_id)}/{_record_name(old)}")
+                self._folder.remove(f"{_output(job_id)}/{old.name}")
+
     def forget(self, job_id: str) -> None:
         """Remove a job; it no longer exists once its record is gone, whatever happens then.
 
@@ -210,7 +261,7 @@ class JobStore:
         Raises:
             NotReadyError: The store can't be reached.
         """
-        places = (_at(job_id), f"{_at(job_id)}/takes", f"{_at(job_id)}/output")
+        places = (_at(job_id), f"{_at(job_id)}/takes", _output(job_id))
         return sum(sum(self._folder.files(place).values()) for place in places)
 
     def sweep(self, job_ids: Iterable[str]) -> None:
@@ -222,6 +273,7 @@ class JobStore:
         for job_id in job_ids:
             self._folder.sweep(_at(job_id))
             self._folder.sweep(f"{_at(job_id)}/takes")
+            self._folder.sweep(_output(job_id))
 
     def _states(self, job_id: str) -> list[int]:
         matches = map(_STATE.fullmatch, self._folder.files(_at(job_id)))
@@ -245,7 +297,7 @@ class JobStore:
         try:
             return kind.model_validate_json(self._read(job_id, name))
         except ValidationError as error:
-            raise ServeError(
+            raise DamagedRecordError(
                 f"{name} of job {job_id} is damaged ({error.error_count()} errors); restore it "
                 "from a copy of the store, or delete the job and submit it again"
             ) from error
@@ -253,6 +305,14 @@ class JobStore:
 
 def _at(job_id: str) -> str:
     return f"jobs/{job_id}"
+
+
+def _output(job_id: str) -> str:
+    return f"{_at(job_id)}/output"
+
+
+def _record_name(record: FileRecord) -> str:
+    return f"{record.edition:04d}.{record.audio_format}.json"
 
 
 def _state(epoch: int) -> str:

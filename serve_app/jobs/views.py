@@ -4,10 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from serve_app.core.job_pace import Eta
 from serve_app.core.job_status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class ChapterView:
+    """A chapter of a job.
+
+    Args:
+        title: Its heading.
+        start_s: Where it begins in the newest edition; None while that can't be told.
+        estimated: It begins inside a segment.
+    """
+
+    title: str
+    start_s: float | None
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """A finished file of a job.
+
+    Args:
+        edition, audio_format: What it holds.
+        state: ``made``, ``making`` or ``failed``.
+        media_type: MIME type.
+        name: In the store, below ``output/``; empty until it is made.
+        size_bytes: Of the file; 0 until it is made.
+        etag: Names its bytes; empty until it is made.
+        audio_s, lufs, true_peak_dbtp: Length and level of what is heard.
+        failure: Why it could not be made.
+    """
+
+    edition: int
+    audio_format: str
+    state: Literal["made", "making", "failed"]
+    media_type: str
+    name: str = ""
+    size_bytes: int = 0
+    etag: str = ""
+    audio_s: float = 0.0
+    lufs: float | None = None
+    true_peak_dbtp: float | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +71,9 @@ class JobView:
         cards: Seconds of audio by card, since this runner started.
         warnings: What people should know.
         simulated: Its audio is a simulated engine's.
+        owner: Whose key ordered it.
+        chapters: As far as it has any; empty in a list of jobs.
+        files: Finished files, made or in the making; None in a list of jobs.
     """
 
     id: str
@@ -53,6 +99,9 @@ class JobView:
     cards: Mapping[str, float]
     warnings: tuple[str, ...]
     simulated: bool
+    owner: str = ""
+    chapters: tuple[ChapterView, ...] = ()
+    files: tuple[FileView, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +119,7 @@ class SegmentView:
         cached: It came from the cache.
         findings: What the quality check says against the kept take; not empty means doubtful.
         failure: Why it could not be spoken.
+        boundaries: What lies before each utterance.
     """
 
     number: int
@@ -85,8 +135,54 @@ class SegmentView:
     cached: bool
     findings: tuple[str, ...]
     failure: str | None
+    boundaries: tuple[str, ...] = ()
 
 
-def to_json(view: JobView | SegmentView) -> dict[str, Any]:
-    """The same as JSON takes it."""
-    return asdict(view)
+def job_json(view: JobView) -> dict[str, Any]:
+    """A job as the API tells it; whose it is and where its files lie stay inside."""
+    return {
+        "id": view.id,
+        "object": "job",
+        "title": view.title,
+        "status": str(view.status),
+        "reason": view.reason,
+        "created_at": view.created,
+        "ended_at": view.ended,
+        "format": view.audio_format,
+        "edition": view.edition,
+        "voices": dict(view.voices),
+        "metadata": dict(view.metadata),
+        "segments": {
+            "total": view.segments,
+            "done": view.done,
+            "failed": view.failed,
+            "doubtful": view.doubtful,
+            "retried": view.retried,
+            "cached": view.cached,
+        },
+        "audio_s": round(view.audio_s, 3),
+        "estimated_s": round(view.est_s, 3),
+        "eta_s": None if view.eta is None else asdict(view.eta),
+        "replicas": list(view.replicas),
+        "cards": dict(view.cards),
+        "warnings": list(view.warnings),
+        "chapters": [asdict(chapter) for chapter in view.chapters],
+        "files": None if view.files is None else [file_json(it) for it in view.files],
+        "simulated": view.simulated,
+    }
+
+
+def file_json(view: FileView) -> dict[str, Any]:
+    """A finished file as the API tells it."""
+    told = asdict(view)
+    told["format"] = told.pop("audio_format")
+    del told["name"]
+    return told
+
+
+def segment_json(view: SegmentView) -> dict[str, Any]:
+    """A segment as the API tells it."""
+    told = asdict(view)
+    told["lines"] = [{"speaker": speaker, "text": text} for speaker, text in view.lines]
+    del told["boundaries"]
+    return told

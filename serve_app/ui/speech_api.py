@@ -56,13 +56,20 @@ class Stream:
 
 
 class SpeechApi:
-    """Calls the service at *url*; every call is bounded in time."""
+    """Calls the service at *url*, with *key* if there is one; every call is bounded in time."""
 
-    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        key: str | None = None,
+    ) -> None:
         self._url = url
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
         # Proxies of the environment are not for a service of our own cluster.
         self._http = httpx.AsyncClient(
-            base_url=url, timeout=_TIMEOUT, trust_env=False, transport=transport
+            base_url=url, timeout=_TIMEOUT, trust_env=False, transport=transport, headers=headers
         )
 
     async def close(self) -> None:

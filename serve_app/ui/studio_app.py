@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve_app.config import api_key
 from serve_app.ui.recordings import Recordings
 from serve_app.ui.speech_api import SpeechApi
 from serve_app.ui.studio_page import Desk, build_page, mount_page
@@ -25,7 +26,7 @@ _POLICY: Final = (
 
 def create_studio(settings: StudioSettings, examples: Mapping[str, str]) -> FastAPI:
     """Build the application; it owns its client and its recordings while its lifespan lasts."""
-    api = SpeechApi(settings.service_url)
+    api = SpeechApi(settings.service_url, key=api_key())
     recordings = Recordings(api, settings.max_recordings)
 
     @asynccontextmanager

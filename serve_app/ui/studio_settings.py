@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from serve_app.config import StrictModel
 from serve_app.errors import ConfigError
+from serve_app.strict import StrictModel
 
 
 class StudioSettings(StrictModel):

@@ -52,6 +52,18 @@ def _rule(
 
 _CARD_RULES: Final = (
     _rule(
+        "card_over_limit",
+        "warning",
+        watched=("over_alert_c", "C beyond the limit"),
+        fire=(0.0, 3.0),
+        clear=(-5.0, 60.0),
+        english=(
+            "card hotter than its guard's alert limit",
+            "It takes no new work; see whether it cools once it is idle.",
+        ),
+        chinese=("显卡温度超过告警上限", "该卡已不接新任务，请确认空闲后是否降温。"),
+    ),
+    _rule(
         "card_hot",
         "warning",
         watched=("temp_c", "C"),
@@ -113,7 +125,8 @@ _CARD_RULES: Final = (
         "warning",
         watched=("paused", ""),
         fire=(0.0, 0.0),
-        clear=(0.0, 0.0),
+        # A card that swings between paused and eased is one alert, not one every half minute.
+        clear=(0.0, 60.0),
         english=(
             "card paused by the thermal guard",
             "It takes work again by itself once it is cool.",

@@ -9,7 +9,8 @@ An event, such as an Xid, is a signal too: the number of times it was seen latel
 A subject whose signal is not told (the card was lost, the node left) keeps its alerts until
 ``forget_s``: silence is no recovery. Some rules fire on silence itself.
 
-:class:`AlertBook` is plain state: its owner passes the time in and calls it from one thread.
+:class:`AlertBook` is plain state: its owner passes the time in and updates it from one thread;
+what is on may be asked from any other.
 Sources of the limits: what DCGM, gpud and the exporters alert on, and NVIDIA's list of Xids.
 """
 
@@ -144,7 +145,7 @@ class AlertBook:
         by_name = {rule.name: rule for rule in self._rules}
         found = [
             (by_name[name], watch.subject, watch.value)
-            for (name, _), watch in self._watches.items()
+            for (name, _), watch in list(self._watches.items())
             if watch.fired_s is not None
         ]
         return tuple(sorted(found, key=lambda on: (on[0].severity, on[0].name, on[1].id)))

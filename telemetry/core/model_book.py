@@ -46,8 +46,17 @@ class Sketch:
         for bucket, count in self.counts:
             seen += count
             if seen >= rank:
-                return _LEAST * math.pow(_GROWTH, bucket + 0.5)
+                return _middle(bucket)
         return None
+
+    def at_most(self, bound: float) -> int:
+        """Values up to *bound*, as far as the buckets tell them apart."""
+        return sum(count for bucket, count in self.counts if _middle(bucket) <= bound)
+
+    @property
+    def total(self) -> float:
+        """Sum of all values, right to 2.5 %."""
+        return sum(count * _middle(bucket) for bucket, count in self.counts)
 
     def merged(self, other: Sketch) -> Sketch:
         """The distribution of both."""
@@ -63,6 +72,28 @@ def _bucket(value: float) -> int:
     return min(int(math.log(value / _LEAST) / math.log(_GROWTH)), _BUCKETS - 1)
 
 
+def _middle(bucket: int) -> float:
+    return _LEAST * math.pow(_GROWTH, bucket + 0.5)
+
+
+class Tally:
+    """A distribution while it grows."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def add(self, value: float | None) -> None:
+        """Count a value; None counts for nothing."""
+        if value is not None:
+            bucket = _bucket(value)
+            self._counts[bucket] = self._counts.get(bucket, 0) + 1
+
+    @property
+    def sketch(self) -> Sketch:
+        """The distribution so far."""
+        return Sketch(tuple(sorted(self._counts.items())))
+
+
 @dataclass(frozen=True, slots=True)
 class ModelStats:
     """What one model did.
@@ -75,6 +106,10 @@ class ModelStats:
         audio_s, wall_s: Seconds of audio, and on a slot, of those that ended well.
         input_characters: Of those.
         real_time_factor, first_audio_s, queue_s: Distributions over those.
+        input_tokens, output_tokens: Of those.
+        duration_s: Distribution of the seconds on a slot of those.
+        segment_audio_s: Distribution of their seconds of audio.
+        energy_j_per_min: Distribution of their energy per minute of audio, where it is known.
     """
 
     engine: str
@@ -89,6 +124,11 @@ class ModelStats:
     real_time_factor: Sketch = field(default=Sketch())
     first_audio_s: Sketch = field(default=Sketch())
     queue_s: Sketch = field(default=Sketch())
+    input_tokens: int = 0
+    output_tokens: int = 0
+    duration_s: Sketch = field(default=Sketch())
+    segment_audio_s: Sketch = field(default=Sketch())
+    energy_j_per_min: Sketch = field(default=Sketch())
 
     @property
     def failed(self) -> int:
@@ -113,6 +153,11 @@ class ModelStats:
             self.real_time_factor.merged(other.real_time_factor),
             self.first_audio_s.merged(other.first_audio_s),
             self.queue_s.merged(other.queue_s),
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.duration_s.merged(other.duration_s),
+            self.segment_audio_s.merged(other.segment_audio_s),
+            self.energy_j_per_min.merged(other.energy_j_per_min),
         )
 
 
@@ -136,11 +181,16 @@ class _Tally:
     audio_s: float = 0.0
     wall_s: float = 0.0
     input_characters: int = 0
-    real_time_factor: dict[int, int] = field(default_factory=dict)
-    first_audio_s: dict[int, int] = field(default_factory=dict)
-    queue_s: dict[int, int] = field(default_factory=dict)
+    real_time_factor: Tally = field(default_factory=Tally)
+    first_audio_s: Tally = field(default_factory=Tally)
+    queue_s: Tally = field(default_factory=Tally)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    duration_s: Tally = field(default_factory=Tally)
+    segment_audio_s: Tally = field(default_factory=Tally)
+    energy_j_per_min: Tally = field(default_factory=Tally)
 
-    def add(self, record: SynthesisRecord) -> None:
+    def add(self, record: SynthesisRecord, energy_j_per_min: float | None) -> None:
         self.simulated |= record.simulated
         if record.error == CANCELLED:
             self.cancelled += 1
@@ -153,15 +203,14 @@ class _Tally:
             self.audio_s += record.audio_s
             self.wall_s += record.wall_s
             self.input_characters += record.input_characters
-            _count(self.real_time_factor, record.real_time_factor)
-            _count(self.first_audio_s, record.first_audio_s)
-            _count(self.queue_s, record.queue_s)
-
-
-def _count(into: dict[int, int], value: float | None) -> None:
-    if value is not None:
-        bucket = _bucket(value)
-        into[bucket] = into.get(bucket, 0) + 1
+            self.real_time_factor.add(record.real_time_factor)
+            self.first_audio_s.add(record.first_audio_s)
+            self.queue_s.add(record.queue_s)
+            self.input_tokens += record.input_tokens
+            self.output_tokens += record.output_tokens
+            self.duration_s.add(record.wall_s)
+            self.segment_audio_s.add(record.audio_s)
+            self.energy_j_per_min.add(energy_j_per_min)
 
 
 class ModelBook:
@@ -173,12 +222,12 @@ class ModelBook:
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str], _Tally] = {}
 
-    def add(self, record: SynthesisRecord) -> None:
-        """Count a synthesis."""
+    def add(self, record: SynthesisRecord, energy_j_per_min: float | None = None) -> None:
+        """Count a synthesis, and what it used where that is known."""
         key = (record.engine, record.model)
         if key not in self._tallies and len(self._tallies) >= MOST_MODELS:
             key = (OTHERS, OTHERS)
-        self._tallies.setdefault(key, _Tally()).add(record)
+        self._tallies.setdefault(key, _Tally()).add(record, energy_j_per_min)
 
     @property
     def stats(self) -> tuple[ModelStats, ...]:
@@ -194,9 +243,14 @@ class ModelBook:
                 tally.audio_s,
                 tally.wall_s,
                 tally.input_characters,
-                Sketch(tuple(sorted(tally.real_time_factor.items()))),
-                Sketch(tuple(sorted(tally.first_audio_s.items()))),
-                Sketch(tuple(sorted(tally.queue_s.items()))),
+                tally.real_time_factor.sketch,
+                tally.first_audio_s.sketch,
+                tally.queue_s.sketch,
+                tally.input_tokens,
+                tally.output_tokens,
+                tally.duration_s.sketch,
+                tally.segment_audio_s.sketch,
+                tally.energy_j_per_min.sketch,
             )
             for (engine, model), tally in self._tallies.items()
         )

@@ -151,6 +151,8 @@ class SynthesisRecord:
         slots: Slots of the engine at its end.
         trace_id: 32 hex digits, or "" when not sampled.
         error: Error code of a failed attempt, or None.
+        card_share: Its share of what its card did meanwhile: its seconds on a slot in those of
+            all segments that the replica spoke at that time; 1 if it was alone.
     """
 
     timestamp: float
@@ -170,6 +172,7 @@ class SynthesisRecord:
     slots: int
     trace_id: str
     error: str | None = None
+    card_share: float = 1.0
 
     @property
     def real_time_factor(self) -> float | None:

@@ -4,6 +4,7 @@ A signal is a number by name; one that is not known is left out, never 0. Signal
 
 =====================  =============================================================
 ``temp_c``             core temperature
+``over_alert_c``       degrees C beyond the guard's own limit to tell people (negative: left)
 ``over_slowdown_c``    degrees C beyond the card's slowdown point (negative: left to it)
 ``slowdown``           1 while the hardware holds the clocks down for heat
 ``slowdown_onsets``    how often that began in the last 10 minutes
@@ -29,7 +30,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from telemetry.core.sample import CANCELLED, CardSample, SynthesisRecord, XidEvent
-from telemetry.core.thermal import HARDWARE_SLOWDOWN, GuardState, margin_of
+from telemetry.core.thermal import HARDWARE_SLOWDOWN, Guard, margin_of
 from telemetry.core.window import AgedSample
 from telemetry.core.xid import XidClass, xid_class
 
@@ -70,7 +71,7 @@ def is_slowed(sample: CardSample) -> bool | None:
 def card_signals(
     aged: AgedSample,
     *,
-    state: GuardState,
+    guard: Guard,
     slowdown_onsets: int,
     xids: Iterable[XidEvent] = (),
     stale_after_s: float = 3.0,
@@ -79,13 +80,18 @@ def card_signals(
 
     Args:
         aged: Its newest sample.
-        state: What its guard says.
+        guard: Its guard.
         slowdown_onsets: From its :class:`OnsetCounter`.
-        xids: Faults of this card; those older than ``RECENT_S`` before the sample are left out.
+        xids: Faults of this card; those older than ``RECENT_S`` are left out. They count whether
+            or not it can still be read: a card that falls off its bus (Xid 79) can't.
         stale_after_s: Age from which a sample tells nothing but its age.
     """
     sample = aged.sample
-    signals = {"sample_age_s": aged.age_s, "paused": float(state == "paused")}
+    signals = {
+        "sample_age_s": aged.age_s,
+        "paused": float(guard.state == "paused"),
+        **_xid_signals(xids, sample.timestamp + aged.age_s),
+    }
     if aged.age_s > stale_after_s:
         return signals
     signals["lost"] = float(sample.error is not None)
@@ -95,6 +101,7 @@ def card_signals(
     brake = None if sample.throttle is None else "power_brake" in sample.throttle
     told: dict[str, float | None] = {
         "temp_c": sample.temp_c,
+        "over_alert_c": None if (sample.temp_c, margin_c) == (None, None) else guard.over_alert_c,
         "over_slowdown_c": None if margin_c is None else -margin_c,
         "slowdown": slowed,
         "slowdown_onsets": None if slowed is None else slowdown_onsets,
@@ -103,7 +110,6 @@ def card_signals(
         "ecc_uncorrected": sample.ecc_uncorrected,
         "rows_pending": sample.rows_pending,
         "rows_failed": sample.rows_failed,
-        **_xid_signals(xids, sample.timestamp),
     }
     return signals | {name: float(value) for name, value in told.items() if value is not None}
 

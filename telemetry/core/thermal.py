@@ -7,6 +7,7 @@ finishes). With the default rules, in deg C:
 state      what is seen                                           next
 =========  =====================================================  =========
 any        hardware slowdown, or the card can't be read (lost)    paused
+new        >= 75 (72) on its first sample                         paused (eased)
 open       >= 75 on 3 samples in a row                            paused
 open       >= 72 on 3 samples in a row, or software slowdown      eased
 eased      >= 75 on 3 samples in a row                            paused
@@ -24,6 +25,9 @@ never opened by silence, so a hanging driver slows a fleet and does not stop it.
 heat from a card that told it before is such a silence. A card that says that it is lost gets
 nothing. A card that never told temperature or margin is guarded by its slowdown alone;
 :attr:`Guard.why` says so.
+
+**A card that was never read** is judged by its first sample alone: the guard may have been
+restarted, and what it knew of a hot card is gone with it.
 
 Everything here is a function of what is passed in; who owns a clock calls :func:`advance`.
 """
@@ -136,7 +140,8 @@ class Guard:
         hot: Samples in a row at or above the limit to ease.
         very_hot: Samples in a row at or above the limit to pause.
         cool_since_s: Since when its heat allows the next better state, or None.
-        alerting: Its heat is above the limit at which people are told.
+        over_alert_c: Its heat beyond the limit at which people are told (negative: left to it),
+            or None before it has told its heat.
         measured: It has told its heat before.
     """
 
@@ -147,7 +152,7 @@ class Guard:
     hot: int = 0
     very_hot: int = 0
     cool_since_s: float | None = None
-    alerting: bool = False
+    over_alert_c: float | None = None
     measured: bool = False
 
 
@@ -212,11 +217,12 @@ def _judged(
 ) -> Guard:
     """The guard of a card that tells its heat and is not slowed by its hardware."""
     heat, limits = found
+    counts = 1 if seen.measured else rules.samples
     guard = replace(
         seen,
-        hot=seen.hot + 1 if heat >= limits.ease else 0,
-        very_hot=seen.very_hot + 1 if heat >= limits.pause else 0,
-        alerting=heat > limits.alert,
+        hot=seen.hot + counts if heat >= limits.ease else 0,
+        very_hot=seen.very_hot + counts if heat >= limits.pause else 0,
+        over_alert_c=heat - limits.alert,
         measured=True,
     )
     told = _told(sample, heat, limits is rules.margin)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_NAMES: Final = (
+REASONS: Final = (
     "idle",
     "clock_setting",
     "power_cap",
@@ -20,8 +20,13 @@ _NAMES: Final = (
     "display",
 )
 
+"""All that have a name, lowest bit first."""
+
 OTHER: Final = "other"
 """A reason that this version has no name for."""
+
+SLOWING: Final = frozenset({"hw_slowdown", "sw_thermal", "hw_thermal", "power_brake"})
+"""Those by which heat or a failing supply costs speed; a power cap is somebody's wish."""
 
 
 def throttle_reasons(mask: int) -> tuple[str, ...]:
@@ -30,5 +35,5 @@ def throttle_reasons(mask: int) -> tuple[str, ...]:
     Args:
         mask: As ``nvmlDeviceGetCurrentClocksEventReasons`` gives it.
     """
-    named = tuple(name for bit, name in enumerate(_NAMES) if mask >> bit & 1)
-    return (*named, OTHER) if mask >> len(_NAMES) else named
+    named = tuple(name for bit, name in enumerate(REASONS) if mask >> bit & 1)
+    return (*named, OTHER) if mask >> len(REASONS) else named

@@ -80,6 +80,10 @@ class SampleWindow:
         ]
         return tuple(sorted(kept, key=lambda sample: (sample.timestamp, sample.index)))
 
+    def card(self, uuid: str) -> tuple[CardSample, ...]:
+        """What is kept of one card, oldest first; nothing of one that is not known."""
+        return tuple(sample for _, sample in self._rings.get(uuid, ()))
+
     def latest(self, now: float) -> tuple[AgedSample, ...]:
         """The newest sample of every known card, by index, with its age at *now*."""
         newest = [

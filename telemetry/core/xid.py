@@ -62,10 +62,12 @@ class XidBook:
         self._forget_s = forget_s
         self._most = most
         self._entries: dict[tuple[str, int], _Entry] = {}
+        self._totals: dict[tuple[str, int], XidEvent] = {}
 
     def add(self, now: float, events: Iterable[XidEvent]) -> None:
         """Count *events*, which were seen at monotonic time *now*."""
         for event in events:
+            self._count(event)
             known = self._entries.pop((event.uuid, event.xid), None)
             before = known.event.count if known and now - known.at <= self._forget_s else 0
             total = XidEvent(event.timestamp, event.uuid, event.xid, before + event.count)
@@ -76,3 +78,20 @@ class XidBook:
     def events(self, now: float) -> tuple[XidEvent, ...]:
         """The faults that are not forgotten at *now*, the last to repeat at the end."""
         return tuple(e.event for e in self._entries.values() if now - e.at <= self._forget_s)
+
+    @property
+    def totals(self) -> tuple[XidEvent, ...]:
+        """All that ever came of each fault of each card, with the time of its last one.
+
+        It only grows, as a counter must, but for a card that was silent the longest while more
+        than eight times *most* different faults came.
+        """
+        return tuple(self._totals.values())
+
+    def _count(self, event: XidEvent) -> None:
+        key = (event.uuid, event.xid)
+        before = self._totals.pop(key, None)
+        count = event.count + (before.count if before is not None else 0)
+        self._totals[key] = XidEvent(event.timestamp, event.uuid, event.xid, count)
+        if len(self._totals) > 8 * self._most:
+            del self._totals[next(iter(self._totals))]

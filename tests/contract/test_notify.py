@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from hypothesis import given
+from hypothesis import strategies as st
 
 from telemetry.core.messages import Message
 from telemetry.notify import QUEUE_MESSAGES, Channel, ChannelError, Notifier, sender
+from telemetry.wecom import parts_of
 
 ALERT = Message("vibevoice-serve: ALERT: card very hot: node card 0", "[critical] 显卡 86 C", True)
 
@@ -93,6 +96,23 @@ def test_wecom() -> None:
 def test_wecom_that_refuses_with_http_200_has_not_taken_it(answer: bytes) -> None:
     with web_server(answer) as (port, _):
         assert not sender(Channel("wecom", f"wecombot://key@127.0.0.1:{port}?tls=no"))(ALERT)
+
+
+def test_a_long_chinese_text_goes_to_wecom_in_parts_it_takes() -> None:
+    lines = [f"[严重] 告警 {n}: 显卡温度过高，立即减轻该卡负载并检查散热。" for n in range(60)]
+    with web_server() as (port, posts):
+        robot = sender(Channel("wecom", f"wecombot://key@127.0.0.1:{port}?tls=no"))
+        assert robot(Message("vibevoice-serve: 告警", "\n".join(lines), urgent=True))
+    texts = [post["text"]["content"] for post in posts]
+    assert all(len(text.encode()) <= 2048 for text in texts)
+    assert "\n".join(lines) in "".join(texts)
+
+
+@given(st.text(max_size=200), st.integers(4, 40))
+def test_parts_are_the_text_in_pieces_that_fit(text: str, most_bytes: int) -> None:
+    parts = parts_of(text, most_bytes)
+    assert "".join(parts) == text
+    assert all(len(part.encode()) <= most_bytes for part in parts)
 
 
 def test_any_other_apprise_url() -> None:

@@ -25,10 +25,11 @@ from telemetry.otel import (
     start_metrics,
     tracing_environment,
 )
-from telemetry.spans import SynthesisMetrics
+from telemetry.speech_metrics import SynthesisMetrics
 from telemetry.trace_file import JsonLinesSpanExporter
 from tests.otlp import BlackHole, OtlpReceiver
 from tests.records import record
+from tests.unit.test_instruments import Readings
 
 Protocol = Literal["http/protobuf", "grpc"]
 WAIT_S = 20.0
@@ -107,12 +108,11 @@ def test_metrics_arrive_with_buckets_exemplars_and_resource(
     metrics = start_metrics("replica-7", {"ray.node_id": "node-1"})
     assert metrics is not None
     card = CardSample(1.0, 0, "GPU-a", "card", simulated=False, temp_c=66.0)
-    observe_cards(
-        metrics.meter, latest=lambda: [AgedSample(card, 0.0)], loads=list, stale_after_s=3.0
-    )
+    observe_cards(metrics.meter, Readings([AgedSample(card, 0.0)]), stale_after_s=3.0)
     tracing = provider()
     with tracing.get_tracer("test").start_as_current_span("synthesis") as span:
-        SynthesisMetrics(metrics.meter).spoken(record(), None)
+        trace_id = f"{span.get_span_context().trace_id:032x}"
+        SynthesisMetrics(metrics.meter).spoken(record(trace_id=trace_id), None)
     metrics.close(WAIT_S)
     (rtf,) = receiver.newest("vibevoice.tts.real_time_factor")
     assert (rtf.value, rtf.count, rtf.bounds) == (0.25, 1, RTF_BUCKETS)

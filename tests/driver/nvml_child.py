@@ -70,9 +70,7 @@ class Commands:
         assert self._node is not None
         metrics = start_metrics("test")
         assert metrics is not None
-        observe_cards(
-            metrics.meter, latest=self._node.latest, loads=self._node.loads, stale_after_s=3.0
-        )
+        observe_cards(metrics.meter, self._node, stale_after_s=3.0)
 
     def node(self) -> dict[str, Any]:
         """What the node knows, and its threads."""

@@ -1,4 +1,4 @@
-"""Jobs on a real Ray Serve: the runner and a card are killed, and nothing is lost."""
+"""Jobs over HTTP on a real Ray Serve: processes die, it restarts, the bytes stay the same."""
 
 from __future__ import annotations
 
@@ -9,27 +9,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from ray import serve
 
-from serve_app.core.job_status import Status
+from serve_app.app import build
 from serve_app.engines.simulated_code import segments_heard
-from serve_app.errors import NotReadyError
-from serve_app.jobs.deployment import Jobs
 from serve_app.jobs.folder import Folder
-from serve_app.jobs.handle import JobsHandle
-from serve_app.jobs.order import JobOrder
 from serve_app.jobs.store import JobStore
-from serve_app.jobs.views import JobView
-from serve_app.routing import router_config
-from serve_app.synth import Synth
 from tests.integration.conftest import Cluster
 from tests.processes import pids_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-NAME = "jobs-test"
+NAME = "jobs-http"
 ARGS: dict[str, Any] = {
     "engine": {
         "kind": "simulated",
@@ -38,65 +32,105 @@ ARGS: dict[str, Any] = {
     "cards": "none",
     "replicas": 2,
     "replica_cpus": 0.1,
+    "access": {"keys": "off"},
 }
 TEXT = "\n\n".join(
     f"Paragraph number {n} of a book that nobody wants to lose is spoken here, slowly, and kept. "
     "What follows is more of the same, since one sentence alone would be over too soon."
-    for n in range(24)
+    for n in range(16)
 )
+ORDER = {"input": TEXT, "format": "flac", "title": "Kept"}
+
+
+class Service:
+    """The application with a store of its own, which can be taken down and brought up again."""
+
+    def __init__(self, url: str, store: Path) -> None:
+        self.store = JobStore(Folder(str(store)), lambda: 0)
+        self.http = httpx.AsyncClient(base_url=f"{url}/{NAME}", timeout=60)
+        # Without a cache, so that every job is really spoken.
+        jobs = {"store": str(store), "cache_gib": 0}
+        self._args = {**ARGS, "jobs": jobs}
+
+    async def up(self) -> None:
+        application = build(self._args)
+        await asyncio.to_thread(serve.run, application, name=NAME, route_prefix=f"/{NAME}")
+
+    async def down(self) -> None:
+        await asyncio.to_thread(serve.delete, NAME)
+
+    async def submit(self) -> str:
+        answer = await self.http.post("/v1/jobs", json=ORDER)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def until_kept(self, job: str, takes: int) -> None:
+        async with asyncio.timeout(60):
+            while len(self.store.takes(job)) < takes:
+                await asyncio.sleep(0.05)
+
+    async def followed(self, job: str) -> list[str]:
+        """Kinds of events up to the last one."""
+        path = f"/v1/jobs/{job}/events"
+        async with asyncio.timeout(120), self.http.stream("GET", path) as answer:
+            lines = [line async for line in answer.aiter_lines()]
+        return [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+
+    async def file(self, job: str) -> bytes:
+        answer = await self.http.get(f"/v1/jobs/{job}/audio")
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-length"] == str(len(answer.content))
+        return answer.content
 
 
 @pytest.fixture
-async def jobs(cluster: Cluster, tmp_path: Path) -> AsyncIterator[JobsHandle]:
-    actor = {"num_cpus": 0.1, "num_gpus": 0}
-    synth = Synth.options(
-        num_replicas=2,
-        max_ongoing_requests=1,
-        request_router_config=router_config(),
-        ray_actor_options=actor,
-    ).bind(ARGS)
-    runner = Jobs.options(ray_actor_options=actor).bind(synth, ARGS, {"store": str(tmp_path)}, 2)
-    handle = await asyncio.to_thread(serve.run, runner, name=NAME, route_prefix=None)
+async def service(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Service]:
+    made = Service(cluster.url, tmp_path)
+    await made.up()
     try:
-        yield JobsHandle(handle)
+        yield made
     finally:
-        await asyncio.to_thread(serve.delete, NAME)
+        await made.http.aclose()
+        await made.down()
 
 
-async def until(jobs: JobsHandle, job_id: str, status: Status) -> JobView:
-    """The job, once it is as wanted; the runner may be away meanwhile."""
-    async with asyncio.timeout(90):
-        while True:
-            try:
-                view = await jobs.get(job_id)
-            except NotReadyError:
-                view = None
-            if view is not None and view.status is status:
-                return view
-            await asyncio.sleep(0.1)
-
-
-async def test_the_runner_and_a_card_die_and_nothing_is_lost(
-    jobs: JobsHandle, tmp_path: Path
+async def test_killed_or_restarted_the_finished_bytes_are_the_undisturbed_ones(
+    service: Service,
 ) -> None:
-    store = JobStore(Folder(str(tmp_path)), lambda: 0)
-    job = (await jobs.submit(JobOrder(TEXT, idempotency_key="once"))).id
-    async with asyncio.timeout(60):
-        while len(store.takes(job)) < 5:
-            await asyncio.sleep(0.05)
+    job = await service.submit()
+    listening = asyncio.create_task(service.followed(job))
+    await service.until_kept(job, 5)
     (runner,) = pids_of(f"ServeReplica:{NAME}:Jobs")
     os.kill(runner, signal.SIGKILL)
     os.kill(pids_of(f"ServeReplica:{NAME}:Synth")[0], signal.SIGKILL)
-    kept = set(store.takes(job))
-    view = await until(jobs, job, Status.COMPLETE)
-    assert (view.done, view.failed) == (view.segments, 0)
-    takes = store.takes(job)
+    kept = set(service.store.takes(job))
+    kinds = await listening
+    assert kinds.count("snapshot") >= 2
+    assert kinds[-1] == "end"
+    takes = service.store.takes(job)
     assert kept <= set(takes)
-    assert [name.number for name in takes] == list(range(view.segments))
+    assert [name.number for name in takes] == list(range(len(takes)))
     assert {name.epoch for name in takes} == {1, 2}
-    assert (await jobs.submit(JobOrder(TEXT, idempotency_key="once"))).id == job
-    audio = b"".join([block async for block in jobs.audio(job)])
-    heard = segments_heard(np.frombuffer(audio, "<i2"))
-    assert [part.tag for part in heard if part.complete] == list(range(view.segments))
-    await jobs.forget(job)
-    assert await jobs.list() == ()
+    disturbed = await service.file(job)
+
+    undisturbed = await service.submit()
+    early = (await service.http.get(f"/v1/jobs/{undisturbed}/audio?format=pcm")).content
+    assert (await service.followed(undisturbed))[-1] == "end"
+    assert await service.file(undisturbed) == disturbed
+    whole = await service.http.get(f"/v1/jobs/{job}/audio?format=pcm")
+    assert whole.content == early
+    heard = segments_heard(np.frombuffer(early, "<i2"))
+    assert [part.tag for part in heard if part.complete] == list(range(len(takes)))
+
+    restarted = await service.submit()
+    await service.until_kept(restarted, 5)
+    await service.down()
+    kept = set(service.store.takes(restarted))
+    await service.up()
+    assert (await service.followed(restarted))[-1] == "end"
+    assert kept <= set(service.store.takes(restarted))
+    assert await service.file(restarted) == disturbed
+    view: dict[str, Any] = (await service.http.get(f"/v1/jobs/{restarted}")).json()
+    assert (view["status"], view["segments"]["failed"]) == ("complete", 0)
+    listed = (await service.http.get("/v1/jobs")).json()["data"]
+    assert {it["id"] for it in listed} == {job, undisturbed, restarted}

@@ -18,13 +18,15 @@ from serve_app.engines.simulated import SimulatedEngine, SimulatedOptions
 from serve_app.errors import EngineCrashedError, SegmentFailedError
 from serve_app.jobs.cache import SegmentCache
 from serve_app.jobs.crew import JobRules
+from serve_app.jobs.files import Finish
+from serve_app.jobs.finish_work import FinishAnswer, FinishOrder, answer
 from serve_app.jobs.folder import Folder
 from serve_app.jobs.order import JobOrder
 from serve_app.jobs.runner import JobRunner
 from serve_app.jobs.views import JobView
 from serve_app.pieces import FanOutRules, TakeItem
 from serve_app.replica import ReplicaIdentity, ReplicaInfo, Speaker
-from telemetry.spans import NoSynthesisHook
+from telemetry.speech_metrics import NoSynthesisHook
 
 TEXT = "\n\n".join(
     f"Paragraph number {n} tells a short story about a ship. It sails on, and on, and on. "
@@ -163,7 +165,8 @@ class Scene:
     lookups: list[bool] = field(default_factory=list)
 
     async def submit(self, text: str = TEXT, **order: Any) -> str:
-        return (await self.runner.jobs.submit(JobOrder(text, **order))).id
+        """Figures stay as they are, so that tests find them in what is spoken."""
+        return (await self.runner.jobs.submit(JobOrder(text, **{"in_words": False, **order}))).id
 
     async def until(self, job_id: str, true: Callable[[JobView], bool]) -> JobView:
         """Wait for a job to be as wanted, by its events."""
@@ -189,6 +192,11 @@ class Scene:
         return bytes(audio)
 
 
+async def finish_here(order: FinishOrder) -> FinishAnswer:
+    """Make a finished file in a thread of this process, which is sooner there than another one."""
+    return await asyncio.to_thread(answer, order)
+
+
 def with_speaking(rules: JobRules, **changes: Any) -> JobRules:
     return replace(rules, speaking=replace(rules.speaking, **changes))
 
@@ -201,8 +209,9 @@ async def scene(
     rules: JobRules = RULES,
     cache_bytes: int | None = None,
     share: ShareRules | None = None,
+    finish: Finish | None = None,
 ) -> AsyncIterator[Scene]:
-    """A runner that owns its store, until the block ends."""
+    """A runner that owns its store, until the block ends; *finish* makes finished files."""
     cards = Cards(options)
     folder = path if isinstance(path, Folder) else Folder(str(path))
     lookups: list[bool] = []
@@ -215,6 +224,7 @@ async def scene(
         rules=rules,
         share=share or ShareRules(reserve_share=0.0),
         cache=cache,
+        finish=finish,
     )
     await runner.start()
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from serve_app.capacity import Capacity, CapacityWatch, capacity_of
+from serve_app.capacity import Capacity, CapacityWatch, Roll
 from serve_app.core.fair import FairPool
 from serve_app.errors import AllPausedError
 from telemetry.card_watch import CardGuard
@@ -44,6 +45,11 @@ def node(
 
 def cluster(*nodes: NodeView) -> ClusterSnapshot:
     return ClusterSnapshot(0.0, None, 3.0, nodes)
+
+
+def capacity_of(snapshot: ClusterSnapshot, application: str) -> Capacity:
+    """What is known after one look."""
+    return Roll(application).follow(snapshot, 0.0)
 
 
 def test_places_are_what_the_guards_allow() -> None:
@@ -109,3 +115,32 @@ async def test_a_failing_look_leaves_all_as_it_was() -> None:
     await looked.wait()
     assert pool.width == 5
     following.cancel()
+
+
+def test_telemetry_that_was_restarted_and_hears_of_replicas_one_by_one_narrows_nothing() -> None:
+    roll = Roll("app", forget_s=20.0)
+    whole = node("a", ("open", 4), ("paused", 4), ("open", 4))
+    known = Capacity(replicas=3, places=8, paused=1)
+    assert roll.follow(cluster(whole), 0.0) == known
+    assert whole.snapshot is not None
+    blank = replace(whole, snapshot=replace(whole.snapshot, loads=(), guards=()))
+    assert roll.follow(cluster(blank), 1.0) == known
+    first = replace(whole.snapshot, loads=whole.snapshot.loads[:1], guards=())
+    assert roll.follow(cluster(replace(whole, snapshot=first)), 6.0) == known
+    assert roll.follow(cluster(replace(whole, snapshot=first)), 25.0).replicas == 1
+
+
+def test_a_card_that_opens_again_is_seen_though_its_replica_was_not_heard() -> None:
+    roll = Roll("app")
+    hot = node("a", ("paused", 4))
+    roll.follow(cluster(hot), 0.0)
+    assert hot.snapshot is not None
+    guard = replace(hot.snapshot.guards[0], state="open")
+    cool = replace(hot, snapshot=replace(hot.snapshot, loads=(), guards=(guard,)))
+    assert roll.follow(cluster(cool), 1.0) == Capacity(replicas=1, places=4, paused=0)
+
+
+def test_a_node_that_left_takes_its_replicas_along() -> None:
+    roll = Roll("app")
+    roll.follow(cluster(node("a", ("open", 2)), node("b", ("open", 3))), 0.0)
+    assert roll.follow(cluster(node("a", ("open", 2))), 1.0).places == 2

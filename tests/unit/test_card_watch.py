@@ -10,7 +10,7 @@ from telemetry.core.alert_rules import RULES
 from telemetry.core.alerts import Notice
 from telemetry.core.messages import Message
 from telemetry.core.sample import CardSample, XidEvent
-from telemetry.core.thermal import ThermalRules
+from telemetry.core.thermal import HeatLimits, ThermalRules
 from telemetry.core.window import AgedSample
 
 CARD = CardSample(0.0, 0, "GPU-a", "card", simulated=False, temp_c=50.0, throttle=())
@@ -58,7 +58,7 @@ def test_three_hot_samples_pause_a_card_however_often_each_is_seen() -> None:
 def test_a_card_that_cools_works_again_and_says_so_once() -> None:
     scene = Scene()
     scene.see(3, temp_c=76.0)
-    scene.see(50, temp_c=60.0)
+    scene.see(90, temp_c=60.0)
     assert scene.state == "open"
     assert [notice.kind for notice in scene.notices] == ["fired", "cleared"]
 
@@ -112,3 +112,38 @@ def test_the_thread_posts_what_is_noticed_and_survives_a_failure() -> None:
     message = posted.get(timeout=10)
     thread.close()
     assert "温控已暂停该卡" in message.title
+
+
+def test_a_clock_that_is_set_back_blinds_no_guard() -> None:
+    scene = Scene()
+    scene.see(3)
+    for second in range(3):
+        sample = replace(CARD, timestamp=5.0 + second, temp_c=76.0)
+        scene.watch.tick(scene.now_s + second, [AgedSample(sample, 0.1)])
+    assert scene.state == "paused"
+
+
+def test_a_card_that_fell_off_its_bus_tells_of_its_fault() -> None:
+    scene = Scene()
+    scene.see(1)
+    scene.see(1, error="gpu is lost", temp_c=None, xids=(XidEvent(scene.now_s, "GPU-a", 79),))
+    assert "card_xid" in scene.fired
+
+
+def test_the_limit_of_the_config_is_what_people_are_told_above() -> None:
+    scene = Scene()
+    scene.watch = CardWatch(
+        "host", thermal=ThermalRules(celsius=HeatLimits(alert=90.0)), alerts=RULES
+    )
+    scene.see(10, temp_c=89.0)
+    assert "card_over_limit" not in scene.fired
+    scene.see(10, temp_c=91.0)
+    assert "card_over_limit" in scene.fired
+
+
+def test_a_card_that_swings_around_the_limit_is_one_alert() -> None:
+    scene = Scene()
+    for _ in range(5):
+        scene.see(5, temp_c=76.0)
+        scene.see(30, temp_c=70.0)
+    assert [notice.kind for notice in scene.notices] == ["fired"]

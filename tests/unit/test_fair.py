@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.fair import FairPool
+from serve_app.core.fair import FairPool, Places
 
 
 async def _settle() -> None:
@@ -92,3 +92,26 @@ def test_a_pool_without_places_is_refused() -> None:
         FairPool(0)
     with pytest.raises(ValueError, match="at least one"):
         FairPool(1).resize(0)
+
+
+async def test_a_higher_number_waits_for_the_lower_ones() -> None:
+    pool = FairPool(1)
+    order: list[str] = []
+
+    async def work(places: Places, name: str) -> None:
+        async with places.place(name):
+            order.append(name)
+
+    async with pool.place("holder"):
+        tasks = [asyncio.create_task(work(pool.at(5), f"batch{i}")) for i in range(2)]
+        await _settle()
+        tasks += [asyncio.create_task(work(pool.at(0), f"live{i}")) for i in range(2)]
+        left = asyncio.create_task(work(pool.at(3), "left"))
+        await _settle()
+        assert pool.waiting == 5
+        left.cancel()
+        await _settle()
+        assert pool.waiting == 4
+    await asyncio.gather(*tasks)
+    assert order == ["live0", "live1", "batch0", "batch1"]
+    assert (pool.used, pool.waiting, pool.idle) == (0, 0, 1)

@@ -125,3 +125,34 @@ async def test_a_report_that_cannot_be_written_hurts_nothing(tmp_path: Path) -> 
     scene = Scene(Fleet(), ReportSchedule(blocked / "below", every_h=0.001))
     await scene.go(20)
     assert scene.watch.windows(("SIM-n0-0",), "temp_c", 1, 0.0)
+
+
+async def test_an_exporter_that_fails_for_long_is_told() -> None:
+    scene = Scene(Fleet())
+    scene.fleet.export_failing_s = 30.0
+    await scene.go(10)
+    assert scene.posted == []
+    scene.fleet.export_failing_s = 700.0
+    await scene.go(10)
+    assert "telemetry can't be exported" in scene.titles
+
+
+async def test_a_new_watch_may_go_on_with_the_history_of_the_last() -> None:
+    scene = Scene(Fleet())
+    await scene.go(30)
+    scene.watch = FleetWatch(
+        ClusterView(scene.fleet, clock=scene.fleet.clock, wall=scene.fleet.clock),
+        thermal=DEFAULT_RULES,
+        alerts=(),
+        post=scene.posted.append,
+        history=scene.watch.history,
+    )
+    assert len(scene.watch.windows(("SIM-n0-0",), "temp_c", 1, 0.0)["SIM-n0-0"]) == 88
+
+
+async def test_nodes_whose_clock_is_behind_have_a_history_all_the_same() -> None:
+    scene = Scene(Fleet(lag_s=40.0))
+    await scene.go(30)
+    starts = [w.start for w in scene.watch.windows(("SIM-n0-0",), "temp_c", 1, 0.0)["SIM-n0-0"]]
+    assert starts[-1] == scene.fleet.now - 2 - 40.0
+    assert starts == list(range(starts[0], starts[0] + len(starts)))

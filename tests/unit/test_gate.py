@@ -14,7 +14,9 @@ from fastapi.responses import StreamingResponse
 
 from serve_app.core.limits import KeyLimits
 from serve_app.ingress import problems
-from serve_app.ingress.gate import Caller, Drain, Gate, GateRules, caller_of
+from serve_app.ingress.bounded import GateRules
+from serve_app.ingress.gate import Caller, Gate, caller_of
+from serve_app.ingress.service import Drain
 from serve_app.keys import ApiKey, KeyRing, digest_of
 
 USER, ADMIN = "vvs-user", "vvs-admin"

@@ -14,6 +14,7 @@ from serve_app.config import SpeechSettings
 from serve_app.core.job_status import Status
 from serve_app.engines.base import SpeakTask
 from serve_app.errors import InvalidInputError, NotFoundError
+from serve_app.jobs.bounds import job_rules
 from serve_app.jobs.deployment import Jobs
 from serve_app.jobs.handle import JobsHandle
 from serve_app.jobs.order import JobOrder
@@ -32,7 +33,9 @@ class Synth:
     def __init__(self) -> None:
         self._cards = Cards([FAST] * 2)
 
-    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+    async def speak(
+        self, task: SpeakTask, _refused: tuple[str, ...] = ()
+    ) -> AsyncGenerator[TakeItem, None]:
         async for item in self._cards.speak(task):
             yield item
 
@@ -72,7 +75,7 @@ async def test_jobs_over_a_handle(tmp_path: Path) -> None:
 
 def test_settings_are_strict_and_make_the_bounds() -> None:
     settings = JobSettings(store="memory://x", max_age_days=2, max_gib=1)
-    rules = settings.rules(SpeechSettings(takes=2))
+    rules = job_rules(settings, SpeechSettings(takes=2))
     assert (rules.max_age_s, rules.max_bytes, rules.speaking.takes) == (172_800, 2**30, 2)
     with pytest.raises(ValueError, match="extra"):
         JobSettings.model_validate({"stor": "x"})

@@ -15,13 +15,13 @@ from serve_app.core.fair import FairPool
 from serve_app.core.job_share import ShareRules
 from serve_app.core.job_status import Status
 from serve_app.core.plan import plan
-from serve_app.core.script import parse
 from serve_app.core.stitch import Stitcher, StitchRules
 from serve_app.engines.simulated_code import segments_heard
 from serve_app.engines.simulated_faults import FaultRule
 from serve_app.errors import InvalidInputError, NotFoundError, UnknownVoiceError
 from serve_app.fanout import FanOut
 from serve_app.pieces import FanOutRules, PartAudio
+from serve_app.prepare import Ability, ScriptOrder, prepare
 from tests.unit.job_scene import FAST, RULES, TEXT, Cards, scene, with_speaking
 
 SLOW = replace(FAST, first_chunk_s=0.02, real_time_factor=0.01)
@@ -30,7 +30,7 @@ SLOW = replace(FAST, first_chunk_s=0.02, real_time_factor=0.01)
 async def streamed(text: str) -> bytes:
     """The same script as a stream would sound."""
     cards = Cards([FAST])
-    script = parse(text)
+    script = prepare(ScriptOrder(text, in_words=False), cards.info, Ability()).script
     voices = dict.fromkeys(script.speakers, "sim-1")
     planned = plan(script, voices=voices, revision=cards.info.revision)
     fan_out = FanOut(planned.segments, cards.speak, FairPool(1), FanOutRules(), voices=voices)
@@ -231,7 +231,7 @@ async def test_the_same_key_and_order_are_the_same_job(tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match="another key"):
             await at.submit("Good bye.", idempotency_key="k")
         assert await at.submit("Hello there.") != first
-        assert len(at.runner.jobs.list()) == 2
+        assert len(await at.runner.jobs.list()) == 2
 
 
 async def test_events_go_on_where_a_listener_left(tmp_path: Path) -> None:

@@ -341,9 +341,9 @@ async def test_a_store_that_can_not_be_written_accepts_no_job(tmp_path: Path) ->
     async with scene(folder) as at:
         with pytest.raises(NotReadyError, match="it is full"):
             await at.submit()
-        assert at.runner.jobs.list() == ()
+        assert await at.runner.jobs.list() == ()
     async with scene(tmp_path) as at:
-        assert at.runner.jobs.list() == ()
+        assert await at.runner.jobs.list() == ()
 
 
 async def test_a_replaced_runner_stops_and_the_new_one_finishes(tmp_path: Path) -> None:
@@ -400,12 +400,12 @@ async def test_old_jobs_go_by_age_and_then_by_size(tmp_path: Path) -> None:
             await at.done(jobs[-1])
         now = 1_055.0
         async with asyncio.timeout(20):
-            while len(at.runner.jobs.list()) > 2:
+            while len(await at.runner.jobs.list()) > 2:
                 await asyncio.sleep(0.01)
-        assert [view.id for view in at.runner.jobs.list()] == jobs[:0:-1]
+        assert [view.id for view in await at.runner.jobs.list()] == jobs[:0:-1]
     small = replace(rules, max_bytes=1, max_age_s=1e9)
     async with scene(tmp_path, rules=small) as at:
         async with asyncio.timeout(20):
-            while at.runner.jobs.list():
+            while await at.runner.jobs.list():
                 await asyncio.sleep(0.01)
         assert not list((tmp_path / "jobs").glob("*/*"))

@@ -50,6 +50,8 @@ DIFFERENCES = {
             "http_options.host",
             "applications.0.args.engine.options.model",
             "applications.0.args.replicas",
+            "applications.0.args.access.keys",
+            "applications.0.args.access.keys_file",
         },
     ),
     "k8s/overlays/simulated": (
@@ -60,6 +62,9 @@ DIFFERENCES = {
             "applications.0.args.replicas",
             "applications.0.args.replica_cpus",
             "applications.0.args.telemetry.simulated_cards_per_node",
+            "applications.0.args.jobs",  # they need a volume that is written to
+            "applications.0.args.access.keys",
+            "applications.0.args.access.keys_file",
         },
     ),
 }

@@ -64,7 +64,7 @@ def test_every_pod_is_restricted(manifests: list[Manifest]) -> None:
         assert security["runAsNonRoot"] is True, name
         assert security["runAsUser"] > 0, name
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
-        allowed = {"name", "emptyDir", "configMap", "projected", "persistentVolumeClaim"}
+        allowed = {"name", "emptyDir", "configMap", "projected", "persistentVolumeClaim", "secret"}
         assert all(volume.keys() <= allowed for volume in spec["volumes"]), name
 
 

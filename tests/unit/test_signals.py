@@ -9,6 +9,7 @@ import pytest
 from telemetry.core.alert_rules import RULES
 from telemetry.core.sample import CANCELLED, CardSample, SynthesisRecord, XidEvent
 from telemetry.core.signals import OnsetCounter, card_signals, is_slowed, synthesis_signals
+from telemetry.core.thermal import Guard
 from telemetry.core.window import AgedSample
 
 FULL = CardSample(
@@ -26,6 +27,7 @@ FULL = CardSample(
     rows_pending=True,
     rows_failed=False,
 )
+GUARD = Guard("open", "", 0.0, 0.0, over_alert_c=-2.0, measured=True)
 RECORD = SynthesisRecord(
     timestamp=0.0,
     node="n",
@@ -47,7 +49,7 @@ RECORD = SynthesisRecord(
 
 
 def signals(sample: CardSample, age_s: float = 0.5, **more: object) -> dict[str, float]:
-    given = {"state": "open", "slowdown_onsets": 0, **more}
+    given = {"guard": GUARD, "slowdown_onsets": 0, **more}
     return card_signals(AgedSample(sample, age_s), **given)  # type: ignore[arg-type]
 
 
@@ -58,6 +60,7 @@ def test_a_card_that_tells_all_has_every_signal_of_a_card() -> None:
         "paused": 0.0,
         "lost": 0.0,
         "temp_c": 78.0,
+        "over_alert_c": -2.0,
         "over_slowdown_c": -12.0,
         "slowdown": 0.0,
         "slowdown_onsets": 0.0,
@@ -80,19 +83,27 @@ def test_what_a_card_does_not_tell_is_left_out() -> None:
 
 
 def test_a_stale_or_lost_card_tells_only_that() -> None:
-    assert signals(FULL, age_s=3.5, state="paused") == {"sample_age_s": 3.5, "paused": 1.0}
+    paused = replace(GUARD, state="paused")
+    assert signals(FULL, age_s=3.5, guard=paused) == {
+        "sample_age_s": 3.5,
+        "paused": 1.0,
+        "xid_critical": 0.0,
+        "xid_warning": 0.0,
+    }
     assert signals(replace(FULL, error="lost")) == {
         "sample_age_s": 0.5,
         "paused": 0.0,
         "lost": 1.0,
+        "xid_critical": 0.0,
+        "xid_warning": 0.0,
     }
 
 
 def test_faults_count_by_class_while_they_are_recent() -> None:
     xids = [
         XidEvent(990.0, "GPU-a", 79),
-        XidEvent(400.0, "GPU-a", 48, count=2),
-        XidEvent(399.0, "GPU-a", 48),
+        XidEvent(400.5, "GPU-a", 48, count=2),
+        XidEvent(400.4, "GPU-a", 48),
         XidEvent(999.0, "GPU-a", 94, count=4),
         XidEvent(999.0, "GPU-a", 31, count=9),
     ]

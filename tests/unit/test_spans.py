@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 from opentelemetry import trace
@@ -16,18 +19,22 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from telemetry import logs
+from telemetry.card_spans import AskCard, CardSpans
+from telemetry.core.card_use import CardUse, GuardChange
+from telemetry.core.request import RequestRecord
 from telemetry.core.sample import SynthesisRecord
-from telemetry.instruments import SYNTHESIS_INSTRUMENTS, Kind
+from telemetry.core.stopwatch import Stopwatch
+from telemetry.instruments import REQUEST_INSTRUMENTS, SYNTHESIS_INSTRUMENTS, Kind
 from telemetry.spans import (
-    Hooks,
-    NoSynthesisHook,
-    SynthesisMetrics,
     current_trace_id,
     describe,
     open_span,
     segment_span,
     synthesis_span,
+    work_span,
 )
+from telemetry.speech_metrics import NoSynthesisHook, RequestMetrics, SynthesisMetrics
 from tests.records import record
 
 
@@ -173,8 +180,9 @@ def test_a_synthesis_tells_who_spoke_where_and_how_fast(finished: InMemorySpanEx
 def measured(*records: SynthesisRecord, context: Context | None = None) -> dict[str, Metric]:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    hook = Hooks(NoSynthesisHook(), SynthesisMetrics(provider.get_meter("test")))
+    hook = SynthesisMetrics(provider.get_meter("test"))
     for item in records:
+        NoSynthesisHook().spoken(item, context)
         hook.spoken(item, context)
     data = reader.get_metrics_data()
     provider.shutdown()
@@ -191,40 +199,200 @@ def test_records_become_the_declared_metrics_and_carry_their_trace(
     finished: InMemorySpanExporter,
 ) -> None:
     with synthesis_span(model="tts-1", engine="piper") as span:
-        metrics = measured(record(), context=span.context)
+        spoken = record(trace_id=span.trace_id)
+        metrics = measured(spoken, record(error="engine_crashed"), context=span.context)
     assert set(metrics) == {i.name for i in SYNTHESIS_INSTRUMENTS}
     for declared in SYNTHESIS_INSTRUMENTS:
         metric = metrics[declared.name]
         assert (metric.unit, metric.description) == (declared.unit, declared.description)
-        (point,) = metric.data.data_points
-        assert set(point.attributes) == set(declared.attributes) - {"error.type"}
-        if declared.kind is Kind.HISTOGRAM:
-            assert point.explicit_bounds == declared.buckets
-            assert [f"{e.trace_id:032x}" for e in point.exemplars] == [span.trace_id]
+        for point in metric.data.data_points:
+            failed = point.attributes.get("error.type") is not None
+            optional = set() if failed else {"error.type"}
+            assert set(point.attributes) == set(declared.attributes) - optional
+            if declared.kind is Kind.HISTOGRAM:
+                assert point.explicit_bounds == declared.buckets
+            if declared.kind is Kind.HISTOGRAM and not failed:
+                assert [f"{e.trace_id:032x}" for e in point.exemplars] == [span.trace_id]
     (rtf,) = metrics["vibevoice.tts.real_time_factor"].data.data_points
     assert (rtf.sum, rtf.count) == (0.25, 1)
     (characters,) = metrics["vibevoice.tts.input.characters"].data.data_points
     assert characters.value == 120
 
 
-def test_a_failure_counts_only_as_a_failed_request() -> None:
-    metrics = measured(record(error="engine_crashed"))
-    assert set(metrics) == {"gen_ai.server.request.duration"}
-    (point,) = metrics["gen_ai.server.request.duration"].data.data_points
-    assert point.attributes["error.type"] == "engine_crashed"
+def test_a_failure_counts_only_as_a_failed_attempt_and_leaving_is_none() -> None:
+    metrics = measured(record(error="engine_crashed"), record(error="cancelled"))
+    assert set(metrics) == {"vibevoice.tts.segment.duration", "vibevoice.tts.failures"}
+    durations = metrics["vibevoice.tts.segment.duration"].data.data_points
+    assert {p.attributes["error.type"] for p in durations} == {"engine_crashed", "cancelled"}
+    (failure,) = metrics["vibevoice.tts.failures"].data.data_points
+    assert (failure.attributes["error.type"], failure.value) == ("engine_crashed", 1)
 
 
-def test_a_failing_hook_hurts_neither_the_caller_nor_the_next_hook() -> None:
-    class Failing:
-        def spoken(self, record: SynthesisRecord, context: Context | None) -> None:
-            raise RuntimeError("no")
+def test_a_trace_that_is_thinned_out_leaves_no_exemplar(
+    finished: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+    with synthesis_span(model="tts-1", engine="piper") as span:
+        assert (span.trace_id, span.kept) == ("", False)
+        metrics = measured(record(trace_id=span.trace_id), context=span.context)
+    (rtf,) = metrics["vibevoice.tts.real_time_factor"].data.data_points
+    assert (rtf.count, list(rtf.exemplars)) == (1, [])
 
-    class Counting:
-        seen = 0
 
-        def spoken(self, record: SynthesisRecord, context: Context | None) -> None:
-            self.seen += 1
+def test_a_request_becomes_the_declared_metrics(finished: InMemorySpanExporter) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    hook = RequestMetrics(provider.get_meter("test"))
+    request = RequestRecord(
+        "piper", "tts-1", False, 3.0, 0.4, 9.0, (("fault", "engine_crashed", 2),), 1, 0.25
+    )
+    with open_span("speech") as span:
+        hook.answered(replace(request, trace_id=span.trace_id), span.context)
+    hook.answered(replace(request, error="engine_error", first_audio_s=None), None)
+    metrics = {
+        metric.name: metric
+        for resource in reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+    provider.shutdown()
+    cache = "vibevoice.tts.cache.lookups"
+    assert set(metrics) == {i.name for i in REQUEST_INSTRUMENTS} - {cache}
+    for declared in REQUEST_INSTRUMENTS:
+        if declared.name != cache:
+            for point in metrics[declared.name].data.data_points:
+                assert set(point.attributes) | {"error.type"} == set(declared.attributes) | {
+                    "error.type"
+                }
+    well, failed = metrics["gen_ai.server.request.duration"].data.data_points
+    assert [f"{e.trace_id:032x}" for e in well.exemplars] == [span.trace_id]
+    assert failed.attributes["error.type"] == "engine_error"
+    (first,) = metrics["vibevoice.tts.time_to_first_audio"].data.data_points
+    assert (first.count, first.sum) == (1, 0.4)
+    (retries,) = metrics["vibevoice.tts.retries"].data.data_points
+    assert retries.value == 4
+    (waited,) = metrics["vibevoice.tts.stream.underrun.time"].data.data_points
+    assert waited.value == 0.25
 
-    counting = Counting()
-    Hooks(Failing(), counting).spoken(record(), None)
-    assert counting.seen == 1
+
+USE = CardUse(
+    "GPU-a",
+    3,
+    40.0,
+    2**30,
+    71.0,
+    250.0,
+    True,
+    (GuardChange(1_790_000_000.5, "GPU-a", "paused", "76 C"),),
+)
+
+
+async def spoken_with(ask: AskCard, **options: float) -> None:
+    """A synthesis whose card is asked for; comes back when its span has ended."""
+    cards = CardSpans(ask, **options)  # type: ignore[arg-type]
+    with synthesis_span(model="tts-1", engine="piper", end=cards.end):
+        await asyncio.sleep(0)
+    await cards.close()
+
+
+async def test_a_span_tells_what_its_card_did_and_ends_when_its_work_did(
+    finished: InMemorySpanExporter,
+) -> None:
+    asked: list[tuple[float, float]] = []
+    answer = asyncio.Event()
+
+    async def ask(since: float, until: float) -> CardUse:
+        asked.append((since, until))
+        await answer.wait()
+        return USE
+
+    speaking = asyncio.create_task(spoken_with(ask))
+    while not asked:
+        await asyncio.sleep(0)
+    assert finished.get_finished_spans() == ()
+    answered_ns = time.time_ns()
+    answer.set()
+    await speaking
+    span = only(finished, "text_to_speech tts-1")
+    ((since, until),) = asked
+    assert span.start_time is not None
+    assert span.end_time is not None
+    assert span.end_time <= answered_ns
+    assert abs(span.start_time / 1e9 - since) < 0.01
+    assert span.end_time / 1e9 == pytest.approx(until, abs=1e-5)
+    assert span.attributes is not None
+    assert {k: v for k, v in span.attributes.items() if k.startswith(("hw", "vibevoice"))} == {
+        "hw.id": "GPU-a",
+        "vibevoice.gpu.utilization.mean": 0.4,
+        "vibevoice.gpu.memory.peak": 2**30,
+        "vibevoice.gpu.temperature.peak": 71.0,
+        "vibevoice.gpu.energy": 250.0,
+        "vibevoice.gpu.throttled": True,
+        "vibevoice.gpu.samples": 3,
+    }
+    (event,) = span.events
+    assert (event.name, event.timestamp) == ("card paused", 1_790_000_000_500_000_000)
+
+
+async def test_a_node_that_fails_or_hangs_costs_a_span_its_card_and_nothing_else(
+    finished: InMemorySpanExporter,
+) -> None:
+    async def fail(_since: float, _until: float) -> CardUse:
+        raise ConnectionError("the actor is gone")
+
+    async def hang(_since: float, _until: float) -> CardUse:
+        await asyncio.Event().wait()
+        return USE
+
+    await spoken_with(fail)
+    await spoken_with(hang, timeout_s=0.01)
+    await spoken_with(hang, most=0)
+    spans = finished.get_finished_spans()
+    assert [span.name for span in spans] == ["text_to_speech tts-1"] * 3
+    assert all("hw.id" not in (span.attributes or {}) for span in spans)
+
+
+async def test_nobody_asks_about_a_span_that_nobody_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.0")
+    asked: list[float] = []
+
+    async def ask(since: float, _until: float) -> CardUse:
+        asked.append(since)
+        return USE
+
+    await spoken_with(ask)
+    assert asked == []
+
+
+def test_work_done_bit_by_bit_is_one_span(finished: InMemorySpanExporter) -> None:
+    times = iter((10.0, 10.5, 12.0, 12.25))
+    watch = Stopwatch(clock=lambda: next(times), wall=lambda: 1_790_000_000.0)
+    assert watch.work is None
+    for _ in range(2):
+        with watch.on():
+            pass
+    with open_span("speech") as parent:
+        work_span("stitch", watch.work, parent=parent.context)
+        work_span("encode", None, parent=parent.context)
+    span = only(finished, "stitch")
+    assert span.parent == only(finished, "speech").get_span_context()
+    assert span.start_time == 1_790_000_000 * 10**9
+    assert span.end_time == pytest.approx(1_790_000_002_250_000_000, abs=1_000, rel=0)
+    assert span.attributes == {"vibevoice.busy": 0.75}
+
+
+def test_log_lines_carry_the_trace_they_belong_to(finished: InMemorySpanExporter) -> None:
+    logger = logging.getLogger("serve_app.test_log_lines")
+    for _ in range(2):
+        logs.install((logger.name,))
+    (handler,) = logger.handlers
+    written = io.StringIO()
+    assert isinstance(handler, logs.TraceLog)
+    handler.setStream(written)
+    logger.info("before")
+    with trace.get_tracer("test").start_as_current_span("request") as span:
+        logger.info("inside")
+    logger.removeHandler(handler)
+    before, inside = written.getvalue().splitlines()
+    assert "[trace -] before" in before
+    assert f"[trace {span.get_span_context().trace_id:032x}] inside" in inside

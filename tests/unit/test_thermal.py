@@ -24,6 +24,7 @@ from telemetry.core.thermal import (
 )
 
 RULES = ThermalRules()
+SEEN = Guard("open", "cool", 0.0, 0.0, measured=True)
 CARD = CardSample(0.0, 0, "GPU-a", "card", simulated=False)
 
 
@@ -35,7 +36,7 @@ def walk(
     samples: list[CardSample], guard: Guard | None = None, rules: ThermalRules = RULES
 ) -> list[Guard]:
     """The guard after each sample, one a second."""
-    guards = [guard or first_guard(0.0)]
+    guards = [guard or SEEN]
     for sample in samples:
         guards.append(advance(guards[-1], sample, guards[-1].seen_s + 1.0, rules))
     return guards[1:]
@@ -111,10 +112,11 @@ def test_a_card_that_forgets_its_temperature_is_silent_not_cool() -> None:
 
 def test_a_card_without_a_temperature_is_guarded_by_its_slowdown_alone() -> None:
     blank = at(None)
-    (guard,) = walk([blank])
+    (guard,) = walk([blank], first_guard(0.0))
     assert guard.state == "open"
     assert "tells no temperature" in guard.why
-    assert states([at(None, throttle=("hw_thermal",)), *[blank] * 42])[-1] == "open"
+    slowed = [at(None, throttle=("hw_thermal",)), *[blank] * 42]
+    assert states(slowed, first_guard(0.0))[-1] == "open"
 
 
 def test_margins_are_judged_by_their_own_limits() -> None:
@@ -130,10 +132,20 @@ def test_margins_are_judged_by_their_own_limits() -> None:
 
 
 def test_people_are_told_above_the_last_limit() -> None:
-    assert [guard.alerting for guard in walk([at(80.0), at(80.1), at(79.0)])] == [
-        False,
-        True,
-        False,
+    told = [guard.over_alert_c for guard in walk([at(80.0), at(81.5), at(None)])]
+    assert told == [0.0, 1.5, 1.5]
+    margin = ThermalRules(scale="margin")
+    assert walk([at(82.0, margin_c=1.0)], rules=margin)[0].over_alert_c == 1.0
+    assert first_guard(0.0).over_alert_c is None
+
+
+def test_a_guard_that_was_restarted_judges_a_hot_card_by_its_first_sample() -> None:
+    new = first_guard(0.0)
+    assert states([at(75.0)], new) == ["paused"]
+    assert states([at(72.0)], new) == ["eased"]
+    assert states([at(71.0), at(76.0), at(76.0), at(76.0)], new) == [
+        *["open"] * 3,
+        "paused",
     ]
 
 

@@ -43,7 +43,7 @@ from serve_app.pieces import (
     Started,
 )
 from serve_app.replica import ReplicaIdentity, Speaker
-from telemetry.spans import NoSynthesisHook
+from telemetry.speech_metrics import NoSynthesisHook
 from tests.contract.engine_cases import listen
 from tests.tiny_vibevoice import ArrayVoices, checkpoint
 from tests.unit.test_vibevoice_engine import _all, task

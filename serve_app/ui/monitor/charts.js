@@ -1,6 +1,6 @@
 // Figures for plotly.js, which is loaded late: the page is useful before and without it.
 
-import { cardState, hasFailed } from "./format.js";
+import { hasFailed, isUnknown } from "./format.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: false };
 const COLOURS = ["ink", "dim", "line", "card", "util", "mem", "temp", "bad"];
@@ -177,7 +177,7 @@ function line(x, y, name, colour, dash, unit, more = {}) {
 export function cardFigure(card, palette) {
   const { time, util, memory, temp } = card.history;
   const x = time.map((at) => at - card.now);
-  const grey = cardState(card) !== "";
+  const grey = isUnknown(card);
   const colour = (name) => (grey ? palette.dim : palette[name]);
   return {
     data: [

@@ -151,13 +151,19 @@ function updateTile(view, card) {
   setText(parts.index, `· ${card.index}`);
   setHidden(parts.simulated, !card.simulated);
   setHidden(parts.state, state === "");
-  setText(parts.state, state === "error" ? "⚠ error" : `○ ${show.age(card.age_s)} old`);
+  setText(parts.state, tileState(card, state));
   setText(parts.util, show.percent(card.gpu_util));
   setText(parts.temp, show.celsius(card.temp));
   setText(parts.memory, show.gib(card.mem_used, 0));
   parts.utilLine.setAttribute("points", points(card, card.history.util, 0, 100));
   parts.tempLine.setAttribute("points", points(card, card.history.temp, 20, 100));
   root.title = `${card.name}, ${card.uuid}${card.error === null ? "" : `: ${card.error}`}`;
+}
+
+function tileState(card, state) {
+  if (state === "error") return "⚠ error";
+  if (state === "stale") return `○ ${show.age(card.age_s)} old`;
+  return state === "paused" ? "⏸ paused" : "◐ eased";
 }
 
 /** A sparkline's points; what is not known is left out. */

@@ -87,7 +87,27 @@ export function memoryPercent(sample) {
 /** The word for a card's trouble, or "" when all is well. */
 export function cardState(card) {
   if (card.error !== null) return "error";
-  return card.stale ? "stale" : "";
+  if (card.stale) return "stale";
+  return card.guard === "paused" || card.guard === "eased" ? card.guard : "";
+}
+
+/** Whether what a card tells says nothing about the present. */
+export const isUnknown = (card) => card.error !== null || card.stale;
+
+// What a clock is held down by on purpose, or for want of work, is no news.
+const QUIET = new Set(["idle", "clock_setting", "sync_boost", "display"]);
+const REASONS = {
+  power_cap: "power cap",
+  hw_slowdown: "hardware slowdown",
+  sw_thermal: "heat (driver)",
+  hw_thermal: "heat (hardware)",
+  power_brake: "power brake",
+};
+
+/** What slows a card down, in words; "" if nothing does. */
+export function throttle(card) {
+  const reasons = (card.throttle ?? []).filter((reason) => !QUIET.has(reason));
+  return reasons.map((reason) => REASONS[reason] ?? reason).join(", ");
 }
 
 /** A synthesis that went wrong; one whose listener left did not. */

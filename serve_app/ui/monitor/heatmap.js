@@ -1,7 +1,7 @@
 // Every card as one square in a fixed place: the whole fleet at a glance.
 
 import { byId, setText } from "./dom.js";
-import { cardState } from "./format.js";
+import { cardState, isUnknown } from "./format.js";
 import { METRICS, sorted } from "./fleet.js";
 
 const LARGEST = 26;
@@ -59,22 +59,22 @@ export class HeatMap {
     this.describe();
   }
 
-  /** Stale cards are hollow and unread ones crossed, so that colour is not the only sign. */
+  /** Stale cards are hollow, unread ones crossed and paused ones framed, so that colour is not the only sign. */
   square(pen, card, x, y, size) {
     const state = cardState(card);
     const value = this.metric.of(card);
     const { low, high } = this.metric;
     const share = value === null ? 0 : Math.min(Math.max((value - low) / (high - low), 0), 1);
     pen.globalAlpha = 1;
-    if (state === "") {
+    if (!isUnknown(card)) {
       pen.globalAlpha = 0.1 + 0.9 * share ** 1.4;
       pen.fillStyle = this.palette.temp;
       pen.fillRect(x, y, size, size);
+      pen.globalAlpha = 1;
+      if (state === "paused") this.frame(pen, this.palette.bad, x, y, size);
       return;
     }
-    pen.strokeStyle = state === "error" ? this.palette.bad : this.palette.dim;
-    pen.lineWidth = 1;
-    pen.strokeRect(x + 0.5, y + 0.5, size - 1, size - 1);
+    this.frame(pen, state === "error" ? this.palette.bad : this.palette.dim, x, y, size);
     if (state !== "error") return;
     pen.beginPath();
     pen.moveTo(x, y);
@@ -82,6 +82,12 @@ export class HeatMap {
     pen.moveTo(x + size, y);
     pen.lineTo(x, y + size);
     pen.stroke();
+  }
+
+  frame(pen, colour, x, y, size) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = 1;
+    pen.strokeRect(x + 0.5, y + 0.5, size - 1, size - 1);
   }
 
   at(event) {

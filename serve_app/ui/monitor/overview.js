@@ -19,10 +19,13 @@ function cardsTile(cards) {
   const notes = count([
     [of("error"), "unreadable"],
     [of("stale"), "stale"],
+    [of("paused"), "paused"],
+    [of("eased"), "eased"],
     [cards.filter((card) => card.simulated).length, "simulated"],
   ]);
   const none = cards.length ? "all answer" : "none is watched";
-  return ["Cards", show.number(cards.length), notes || none, of("stale") + of("error") > 0];
+  const ill = of("stale") + of("error") + of("paused") > 0;
+  return ["Cards", show.number(cards.length), notes || none, ill];
 }
 
 function speakingTile(cards) {
@@ -32,14 +35,14 @@ function speakingTile(cards) {
 }
 
 function heatTile(cards) {
-  const known = cards.filter((card) => card.temp !== null && show.cardState(card) === "");
+  const known = cards.filter((card) => card.temp !== null && !show.isUnknown(card));
   if (!known.length) return ["Hottest card", show.UNKNOWN, "no reading"];
   const hottest = known.reduce((a, b) => (b.temp > a.temp ? b : a));
   return ["Hottest card", show.celsius(hottest.temp), `${hottest.host} · ${hottest.index}`];
 }
 
 function powerTile(cards) {
-  const known = cards.filter((card) => card.power_w !== null && show.cardState(card) === "");
+  const known = cards.filter((card) => card.power_w !== null && !show.isUnknown(card));
   if (!known.length) return ["Power", show.UNKNOWN, "no reading"];
   const limit = sum(known, "power_limit_w");
   return ["Power", show.power(sum(known, "power_w")), limit ? `limit ${show.power(limit)}` : ""];
@@ -73,6 +76,7 @@ export class Overview {
   constructor() {
     this.tiles = new KeyedList(byId("totals"), newTile, updateTile);
     this.nodes = new KeyedList(byId("nodes"), newNode, updateNode);
+    this.alerts = new KeyedList(byId("alerts"), newAlert, updateAlert);
     this.problems = new KeyedList(
       byId("problems"),
       () => ({ root: element("li") }),
@@ -87,6 +91,8 @@ export class Overview {
     );
     this.nodes.show(placed, (node) => node.id);
     setText(byId("nodes-count"), nodesText(body.nodes));
+    this.alerts.show(body.alerts, (alert) => `${alert.rule}/${alert.subject}`);
+    setHidden(byId("alerts"), body.alerts.length === 0);
     this.problems.show(body.problems, (text) => text);
     setHidden(byId("problems"), body.problems.length === 0);
   }
@@ -103,6 +109,18 @@ function updateTile(view, [, value, note, alarming = false]) {
   setText(view.value, value);
   setText(view.note, alarming ? `⚠ ${note}` : note);
   view.root.classList.toggle("alarming", alarming);
+}
+
+function newAlert() {
+  return { root: element("li") };
+}
+
+function updateAlert(view, alert) {
+  view.root.dataset.severity = alert.severity;
+  const value = show.withUnit(alert.value, alert.unit, Number.isInteger(alert.value) ? 0 : 2);
+  const simulated = alert.simulated ? " (simulated)" : "";
+  const sign = alert.severity === "critical" ? "⚠" : "△";
+  setText(view.root, `${sign} ${alert.title}: ${alert.label}${simulated}, ${value}`);
 }
 
 function newNode() {

@@ -41,6 +41,8 @@ export class Panel {
 
 function stateText(card, state) {
   if (state === "error") return `⚠ Can't be read: ${card.error}`;
+  if (state === "paused") return `⏸ Paused for ${show.age(card.guard_for_s)}: ${card.guard_why}`;
+  if (state === "eased") return `◐ Eased to half its slots: ${card.guard_why}`;
   return state === "stale" ? `○ Stale: the last reading is ${show.age(card.age_s)} old` : "";
 }
 
@@ -51,7 +53,11 @@ function footText(card) {
     parts.push(`${show.number(card.power_w)}${limit}\u202fW`);
   }
   if (card.sm_clock_mhz !== null) parts.push(`${show.number(card.sm_clock_mhz)}\u202fMHz`);
+  if (card.margin_c !== null) parts.push(`${show.celsius(card.margin_c)} to slowdown`);
+  if (card.mem_temp !== null) parts.push(`memory ${show.celsius(card.mem_temp)}`);
   if (card.slots > 0) parts.push(`speaking ${card.busy} of ${card.slots}`);
+  const slowed = show.throttle(card);
+  if (slowed) parts.push(`⚠ slowed by ${slowed}`);
   return parts.join(" · ");
 }
 

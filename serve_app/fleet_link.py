@@ -1,0 +1,88 @@
+"""What an ingress knows of the whole fleet: the cluster view, the watch, and its own requests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from opentelemetry.context import Context
+
+from telemetry.card_watch import ActiveAlert
+from telemetry.cluster import ClusterView
+from telemetry.core.history import Window
+from telemetry.core.messages import Language
+from telemetry.core.request import RequestRecord
+from telemetry.core.request_book import RequestBook
+from telemetry.fleet_metrics import metrics_text
+from telemetry.speech_metrics import RequestMetrics
+
+_ALERTS_TIMEOUT_S = 1.0
+
+
+class Watch(Protocol):
+    """The fleet's watch; :class:`telemetry.watch_actor.WatchLink` in production."""
+
+    async def windows(
+        self, uuids: tuple[str, ...], track: str, step_s: int, since: float
+    ) -> dict[str, tuple[Window, ...]]:
+        """Windows of one signal of some cards.
+
+        Raises:
+            ValueError: No such track or step.
+            Exception: The watch does not answer.
+        """
+        ...
+
+    async def alerts(self) -> tuple[ActiveAlert, ...]:
+        """Alerts of the fleet that are on; may raise."""
+        ...
+
+    async def report(self, hours: float, language: Language, *, as_html: bool) -> str:
+        """The health report; may raise."""
+        ...
+
+
+class FleetLink:
+    """Behind ``/metrics``, ``/get_history`` and ``/report``; a hook for requests as well.
+
+    Args:
+        view: Asks the nodes.
+        watch: The fleet's watch, or None where there is none.
+        exported: This process' OTLP metrics of requests, or None where nothing is exported.
+    """
+
+    def __init__(
+        self,
+        view: ClusterView,
+        watch: Watch | None = None,
+        exported: RequestMetrics | None = None,
+    ) -> None:
+        self._view, self.watch, self._exported = view, watch, exported
+        self._book = RequestBook()
+
+    def answered(self, record: RequestRecord, context: Context | None) -> None:
+        """Count a request."""
+        self._book.add(record)
+        if self._exported is not None:
+            self._exported.answered(record, context)
+
+    async def metrics(self) -> str:
+        """The body of ``GET /metrics``."""
+        # No sample is newer: the newest of each card is in the snapshots anyway.
+        snapshot, alerts = await asyncio.gather(self._view.gather(_NO_HISTORY), self.alerts())
+        return await asyncio.to_thread(
+            metrics_text, snapshot, requests=self._book.stats, fleet_alerts=alerts
+        )
+
+    async def alerts(self) -> tuple[ActiveAlert, ...]:
+        """Alerts of the fleet that are on; none while the watch does not answer."""
+        if self.watch is None:
+            return ()
+        try:
+            return await asyncio.wait_for(self.watch.alerts(), _ALERTS_TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - the nodes' own alerts are told all the same
+            return ()
+
+
+_NO_HISTORY = 1e11
+"""A Unix time behind all samples."""

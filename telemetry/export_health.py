@@ -1,0 +1,69 @@
+"""Whether exports succeed: a collector that is dead, slow or refuses must be seen somewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+LATE_S = 10.0
+"""An export that takes longer counts as failing while it still runs."""
+
+
+class ExportHealth:
+    """Counts the exports of one exporter; may be asked from any thread.
+
+    Args:
+        signal: ``traces`` or ``metrics``.
+        clock: Monotonic time, s.
+    """
+
+    def __init__(self, signal: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.signal, self._clock = signal, clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._began_s: float | None = None
+        self._failing_since_s: float | None = None
+
+    @property
+    def failures(self) -> int:
+        """Exports that failed or were refused so far."""
+        return self._failures
+
+    def failing_s(self) -> float:
+        """Seconds since the first failure behind the last success; 0 while exports succeed."""
+        with self._lock:
+            now_s, began_s = self._clock(), self._began_s
+            if self._failing_since_s is not None:
+                return now_s - self._failing_since_s
+            late = began_s is not None and now_s - began_s > LATE_S
+            return now_s - began_s if late and began_s is not None else 0.0
+
+    def watch(self, exporter: Any) -> Any:
+        """Count what *exporter*, of spans or metrics, does from now on; returns it."""
+        export = exporter.export
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            with self._lock:
+                self._began_s = began_s = self._clock()
+            good = False
+            try:
+                result = export(*args, **kwargs)
+                good = result.name == "SUCCESS"
+                return result
+            finally:
+                self._ended(began_s, good=good)
+
+        exporter.export = counted
+        return exporter
+
+    def _ended(self, began_s: float, *, good: bool) -> None:
+        with self._lock:
+            self._began_s = None
+            if good:
+                self._failing_since_s = None
+                return
+            self._failures += 1
+            if self._failing_since_s is None:
+                self._failing_since_s = began_s
