@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from telemetry.body import to_json
+from telemetry.card_watch import CardWatch
 from telemetry.cluster import ClusterView, NodeInfo
+from telemetry.core.alert_rules import RULES
 from telemetry.core.reader import CardReader, NoCards
 from telemetry.core.sample import SynthesisRecord
+from telemetry.core.thermal import ThermalRules
 from telemetry.node import NodeSnapshot, NodeTelemetry
 from telemetry.simulated import CardModel, SimulatedCards
 from tests.records import record
@@ -53,11 +56,18 @@ class Fleet:
         cards: Number of cards on each node; 0 for a node that watches none.
         lost: Nodes whose first card can't be read.
         step_s: How far the clock goes at each look.
+        guard: Rules of each node's thermal guard; without them nobody guards the cards.
     """
 
     def __init__(
-        self, cards: tuple[int, ...], *, lost: tuple[int, ...] = (), step_s: float = 1.0
+        self,
+        cards: tuple[int, ...],
+        *,
+        lost: tuple[int, ...] = (),
+        step_s: float = 1.0,
+        guard: ThermalRules | None = None,
     ) -> None:
+        self._guard = guard
         self.clock, self._step_s = Clock(), step_s
         self.silent: set[int] = set()
         self.looks: list[float | None] = []
@@ -67,6 +77,11 @@ class Fleet:
 
     def _node(self, place: int, count: int, lost: bool) -> NodeTelemetry:
         reader: CardReader = NoCards()
+        watch = (
+            None
+            if self._guard is None
+            else CardWatch(f"node-{place}", thermal=self._guard, alerts=RULES)
+        )
         if count:
             kind = LostCards if lost else SimulatedCards
             reader = kind(
@@ -82,6 +97,7 @@ class Fleet:
             reader,
             clock=self.clock.monotonic,
             wall=self.clock.wall,
+            watch=watch,
         )
 
     def advance(self, seconds: int) -> None:
@@ -92,6 +108,7 @@ class Fleet:
                 if place not in self.silent:
                     self._load(place, node)
                     node.tick()
+                    node._look(self.clock.monotonic())
 
     def _load(self, place: int, node: NodeTelemetry) -> None:
         for index, aged in enumerate(node.latest()):

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from serve_app.ingress.http import create_app
 from serve_app.ingress.routes_monitor import PlotlyScript, monitor_routes, own_assets
+from telemetry.core.thermal import HeatLimits, ThermalRules
 from tests.browser.conftest import Watched
 from tests.browser.fleet import Fleet
 from tests.browser.serving import Served, serving
@@ -100,6 +101,27 @@ def test_a_stale_card_is_greyed_and_a_lost_one_says_why(watched: Watched) -> Non
         grey = stale.locator("dd").first.evaluate("node => getComputedStyle(node).color")
         assert well.evaluate("node => getComputedStyle(node).color") != grey
         expect(page.locator("#totals")).to_contain_text("1 unreadable, 1 stale")
+
+
+def test_guards_throttling_and_alerts_are_shown(watched: Watched) -> None:
+    # Simulated cards hold 60 to 84 C under full load and are never cooler than 34 C.
+    eager = ThermalRules(
+        celsius=HeatLimits(ease=20.0, pause=25.0, resume=15.0, reopen=10.0, alert=30.0)
+    )
+    fleet = lived((2,), guard=eager)
+    with monitoring(fleet) as served:
+        page = open_monitor(watched, served)
+        paused = page.locator("#panels .panel[data-state=paused]")
+        expect(paused).to_have_count(2)
+        expect(paused.first.locator(".state")).to_contain_text("Paused for")
+        expect(paused.first.locator("dd").first).to_contain_text("%")
+        expect(paused.first.locator("[data-part=foot]")).to_contain_text("to slowdown")
+        expect(page.locator("#totals")).to_contain_text("2 paused")
+        alerts = page.locator("#alerts li").filter(has_text="paused")
+        expect(alerts).to_have_count(2)
+        expect(alerts.first).to_contain_text("node-0 card")
+        expect(alerts.first).to_contain_text("(simulated)")
+    assert watched.said == []
 
 
 def test_without_cards_the_syntheses_are_still_shown(watched: Watched) -> None:

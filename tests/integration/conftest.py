@@ -32,7 +32,7 @@ SIMULATED = {
     "replicas": 3,
     "replica_cpus": 0.1,
     "speech": {"max_input_characters": 60_000},
-    "access": {"keys": "off"},
+    "access": {"keys": "off", "drain_timeout_s": 2},
     "telemetry": {"simulated_cards_per_node": 3},
 }
 # Applications of one cluster share each node's telemetry, so both tell it the same.
@@ -41,7 +41,7 @@ PIPER = {
     "cards": "simulated",
     "replicas": 2,
     "replica_cpus": 0.5,
-    "access": {"keys": "off"},
+    "access": {"keys": "off", "drain_timeout_s": 2},
     "voice_aliases": {"alloy": "joe", "nova": "joe-light", "onyx": "joe-deep"},
     "telemetry": SIMULATED["telemetry"],
 }

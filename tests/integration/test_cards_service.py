@@ -35,7 +35,7 @@ SETTINGS = {
     "cards": "nvml",
     "replicas": "every_card",
     "replica_cpus": 0.1,
-    "access": {"keys": "off"},
+    "access": {"keys": "off", "drain_timeout_s": 2},
     "telemetry": {"sample_period_s": 0.2},
 }
 SCENE = "\n".join(

@@ -32,7 +32,7 @@ ARGS: dict[str, Any] = {
     "cards": "none",
     "replicas": 2,
     "replica_cpus": 0.1,
-    "access": {"keys": "off"},
+    "access": {"keys": "off", "drain_timeout_s": 2},
 }
 TEXT = "\n\n".join(
     f"Paragraph number {n} of a book that nobody wants to lose is spoken here, slowly, and kept. "

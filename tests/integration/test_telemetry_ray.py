@@ -70,6 +70,10 @@ def test_ray_finds_the_driver_s_cards_and_the_actor_exports_them(tmp_path: Path)
     assert (seen["uuids"], seen["temps"]) == (uuids, [40.0, 41.0, 42.0, 43.0])
     assert seen["same"]
     assert exported
-    points = {p.attributes["hw.id"]: p.value for p in exported[-1].points}
+    points = {
+        p.attributes["hw.id"]: p.value
+        for p in exported[-1].points
+        if p.attributes["hw.sensor_location"] == "gpu"
+    }
     assert points == dict(zip(uuids, seen["temps"], strict=True))
     assert {metric.resource["ray.node_id"] for metric in exported} == {seen["node"]}

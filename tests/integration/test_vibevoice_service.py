@@ -85,7 +85,7 @@ def stage(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             },
         },
         "voices": {"path": str(folder / "library")},
-        "access": {"keys": "off"},
+        "access": {"keys": "off", "drain_timeout_s": 2},
         "cards": "simulated",
         "replicas": 2,
         "replica_cpus": 0.1,
