@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -17,13 +19,16 @@ settings.register_profile(
 settings.load_profile("shared")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests that start Ray run in one process, one after another, and first.
+class OneCluster(LoadScopeScheduling):  # type: ignore[misc] # xdist is typed in part only
+    """Spreads single tests over the processes, but all that start Ray go to one of them.
 
-    They share a cluster, and together take as long as all the others beside them.
+    They share a cluster. xdist's own groups change the ids of tests, which pytest 9.2 ignores.
     """
-    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
-    for item in items:
-        if item.get_closest_marker("integration") is not None:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if nodeid.startswith("tests/integration/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneCluster:
+    """The most tests of one scope go first, which is those that start Ray."""
+    return OneCluster(config, log)
