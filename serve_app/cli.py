@@ -158,9 +158,10 @@ def demo(
     port: Annotated[int | None, typer.Option(help="Listen on this port instead.")] = None,
 ) -> None:
     """Start everything, speak a scene in four voices on several replicas, stop everything."""
-    file = load_serve_file(config)
+    # Without jobs: a demo must not go on with those that wait in this user's store.
+    file = load_serve_file(config).with_args(jobs=None)
     if cards is not None:
-        file = file.with_cards(cards)
+        file = file.with_args(cards=cards)
     traces = output.parent / "trace"
     endpoint = otlp_endpoint()
     environment = local.ray_environment(trace_dir=None if endpoint else traces.resolve())

@@ -184,16 +184,16 @@ class ServeFile(StrictModel):
     settings: Settings
     raw: dict[str, Any]
 
-    def with_cards(self, cards: Literal["nvml", "simulated", "none"]) -> ServeFile:
-        """The same service with another choice of cards.
+    def with_args(self, **changes: Any) -> ServeFile:
+        """The same service with other settings, by their names.
 
         Raises:
-            ConfigError: It contradicts the other settings.
+            ConfigError: They contradict the others.
         """
         raw = copy.deepcopy(self.raw)
         for application in raw["applications"]:
             if application.get("import_path") == IMPORT_PATH:
-                application["args"] = {**(application.get("args") or {}), "cards": cards}
+                application["args"] = {**(application.get("args") or {}), **changes}
         return _serve_file(raw)
 
 

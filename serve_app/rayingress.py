@@ -7,6 +7,7 @@ import logging
 from functools import partial
 from typing import Any
 
+import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayError
@@ -17,6 +18,7 @@ from serve_app.capacity import CapacityWatch
 from serve_app.config import Settings
 from serve_app.core.fair import FairPool
 from serve_app.engines.registry import checker, task_options
+from serve_app.fleet_link import FleetLink
 from serve_app.ingress.http import create_app
 from serve_app.ingress.service import Service
 from serve_app.jobs.handle import JobsHandle, jobs_port, reporter
@@ -28,11 +30,13 @@ from serve_app.store_probe import voice_store_probe
 from serve_app.voice_desk import VoiceDesk
 from serve_app.voice_roster import LibraryReplicas, open_roster
 from serve_app.watching import report_schedule, telemetry_config
+from telemetry import logs
 from telemetry.actor import RayCluster
 from telemetry.body import to_json
 from telemetry.cluster import ClusterView
-from telemetry.otel import flush_spans
-from telemetry.watch_actor import ensure_watch
+from telemetry.otel import flush_spans, start_metrics
+from telemetry.speech_metrics import RequestMetrics
+from telemetry.watch_actor import WatchLink, ensure_watch
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +79,15 @@ class IngressParts:
             application=serve.get_replica_context().app_name,
             hold_s=settings.telemetry.thermal.hold_s,
         )
+        logs.install()
+        self._exported = start_metrics(
+            f"ingress-{serve.get_replica_context().replica_id.unique_id}",
+            {"ray.node_id": ray.get_runtime_context().get_node_id()},
+        )
+        self._fleet = FleetLink(
+            self._view,
+            exported=None if self._exported is None else RequestMetrics(self._exported.meter),
+        )
         self._background = (
             asyncio.create_task(self._capacity.follow()),
             asyncio.create_task(self._watch_fleet()),
@@ -84,6 +97,7 @@ class IngressParts:
             speak=handle.speak,
             pool=pool,
             admit=self._capacity.check,
+            requests=self._fleet,
             outcomes=Outcomes(),
             ability=Ability(
                 check=checker(settings.engine.kind),
@@ -105,6 +119,7 @@ class IngressParts:
             stores=() if self._store is None else (self._store,),
             all_paused=self._capacity.all_paused,
             jobs=self._jobs,
+            fleet=self._fleet,
         )
 
     def app(self) -> FastAPI:
@@ -136,6 +151,8 @@ class IngressParts:
         if self._roster is not None:
             await self._roster.close()
         await asyncio.to_thread(flush_spans)
+        if self._exported is not None:
+            await asyncio.to_thread(self._exported.close)
 
     def _demand_changed(self) -> None:
         """Requests have or want other places than before: jobs leave them free."""
@@ -148,12 +165,12 @@ class IngressParts:
         while True:
             ensure = partial(ensure_watch, self._telemetry, self._schedule, known=known)
             try:
-                await asyncio.to_thread(ensure)
+                self._fleet.watch = WatchLink(await asyncio.to_thread(ensure))
                 known = True
             except RayError as error:
                 logger.warning("the cluster has no watch: %s", error)
             await asyncio.sleep(_WATCH_PERIOD_S)
 
     async def _metrics(self, since: float | None) -> dict[str, Any]:
-        snapshot = await self._view.gather(since)
-        return dict(to_json(snapshot))
+        snapshot, alerts = await asyncio.gather(self._view.gather(since), self._fleet.alerts())
+        return dict(to_json(snapshot, alerts))

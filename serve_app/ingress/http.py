@@ -12,6 +12,7 @@ from serve_app.ingress import (
     routes_catalog,
     routes_health,
     routes_jobs,
+    routes_metrics,
     routes_monitor,
     routes_speech,
 )
@@ -27,6 +28,7 @@ _SHOWN_TO_PAGES = (
     *("location", "x-complete", "x-edition"),
     *("retry-after", "x-audio-seconds", "x-estimated-seconds", "x-finish-reason"),
     *("x-request-id", "x-segments", "x-should-retry", "x-speakers"),
+    *("x-ai-generated", "x-unspoken-characters"),
 )
 
 
@@ -48,6 +50,8 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
     problems.install(app)
     for routes in (routes_speech, routes_catalog, routes_health, routes_monitor):
         app.include_router(routes.router(service))
+    if service.fleet is not None:
+        app.include_router(routes_metrics.router(service.fleet))
     if service.jobs is not None:
         app.include_router(routes_jobs.router(service.jobs))
     openapi.install(app, keys=access.keys is not None)

@@ -11,6 +11,7 @@ from serve_app.engines.base import EngineInfo
 from serve_app.speech import SpeechService
 
 if TYPE_CHECKING:
+    from serve_app.ingress.routes_metrics import Fleet
     from serve_app.jobs.port import JobsPort
     from serve_app.voice_desk import VoiceDesk
 
@@ -73,6 +74,7 @@ class Service:
         all_paused: Whether every card is paused, so that nothing can be spoken.
         drain: Whether this process still takes requests.
         jobs: Long jobs; None where there are none.
+        fleet: Metrics, history and reports of the fleet; None where nobody watches it.
     """
 
     settings: Settings
@@ -84,3 +86,4 @@ class Service:
     all_paused: Callable[[], bool] = lambda: False
     drain: Drain = field(default_factory=Drain)
     jobs: JobsPort | None = None
+    fleet: Fleet | None = None

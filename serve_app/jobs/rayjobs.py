@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
+import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
@@ -24,6 +25,9 @@ from serve_app.jobs.settings import JobSettings
 from serve_app.prepare import Ability
 from serve_app.replicas import ReplicaHandle
 from serve_app.voice_roster import LibraryReplicas, open_roster
+from telemetry import logs
+from telemetry.otel import start_metrics
+from telemetry.speech_metrics import CacheMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +58,12 @@ class RunningJobs:
         listed = handle if self._roster is None else LibraryReplicas(handle, self._roster)
         folder = Folder(jobs.store, jobs.store_options)
         self._lookups = {True: 0, False: 0}
+        logs.install()
+        self._exported = start_metrics(
+            f"jobs-{serve.get_replica_context().replica_id.unique_id}",
+            {"ray.node_id": ray.get_runtime_context().get_node_id()},
+        )
+        self._metrics = None if self._exported is None else CacheMetrics(self._exported.meter)
         cache_bytes = int(jobs.cache_gib * 2**30)
         self._cache = SegmentCache(folder, cache_bytes, self._looked_up) if cache_bytes else None
         self._synth, self._slots = synth.deployment_name, settings.engine.slots
@@ -93,6 +103,8 @@ class RunningJobs:
         await self.runner.close()
         if self._roster is not None:
             await self._roster.close()
+        if self._exported is not None:
+            await asyncio.to_thread(self._exported.close)
 
     def counts(self) -> dict[str, int]:
         """Counters since this runner started."""
@@ -116,6 +128,8 @@ class RunningJobs:
 
     def _looked_up(self, hit: bool) -> None:
         self._lookups[hit] += 1
+        if self._metrics is not None:
+            self._metrics.looked_up(hit)
 
     async def _count(self) -> None:
         """Jobs may use the replicas that run, not those that should."""

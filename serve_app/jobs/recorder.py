@@ -93,7 +93,8 @@ class Recorder:
         )
         self._runs: list[Run] = []
         self._kept = self._samples = 0
-        # A cancelled take leaves its thread at work: it must not lose what it uses.
+        # A cancelled take leaves its thread at work, be it adding or closing: the encoder must not be
+        # freed under it, or twice.
         self._working = threading.Lock()
 
     def add(self, chunks: Sequence[Chunk]) -> None:
@@ -130,7 +131,9 @@ class Recorder:
         card: str | None,
         revision: str,
     ) -> Heard:
-        """Judge the whole take."""
+        """Judge the whole take; nobody needs the result of one that was let go meanwhile."""
+        with self._working:
+            flac = self._packer.close()
         self._trim.close()
         self._kept += len(self._trim.rest())
         segment = self._segment
@@ -147,5 +150,4 @@ class Recorder:
             findings=tuple(finding.detail for finding in verdict.findings),
             lost_words=verdict.lost_words,
         )
-        flac = self._packer.close()
         return Heard(info, tuple(self._runs), flac, wall_s, replica, card, revision)

@@ -17,6 +17,8 @@ from tests.bench import (
     sampler,
     scale,
     storm,
+    telemetry_cost,
+    telemetry_cpu,
     vibevoice_batching,
 )
 
@@ -42,8 +44,13 @@ BENCHMARKS: dict[str, Callable[[], Sequence[str]]] = {
     "heat": _printing(heat.main),
     "leaving": leaving.run,
     "overhead": overhead.run,
+    "telemetry": telemetry_cpu.run,
 }
-STORMS: dict[str, Callable[[], Sequence[str]]] = {"malformed": malformed.run, "storm": storm.run}
+STORMS: dict[str, Callable[[], Sequence[str]]] = {
+    "malformed": malformed.run,
+    "storm": storm.run,
+    "telemetry-cost": telemetry_cost.run,
+}
 """Too long for every day; run by name."""
 
 

@@ -6,20 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
-import yaml
 
-from serve_app import local
-from serve_app.config import load_serve_file
 from tests.bench.raw_http import Connection
+from tests.bench.service import serving_args
 from tests.long_text import ninety_minutes
-from tests.processes import free_port, pids_of, rss_bytes
+from tests.processes import pids_of, rss_bytes
 
 _CHARACTERS, _BUFFER_MIB = 60_000, 8
 _ROUNDS, _PATIENCE_S, _STARE_S = 8, 20.0, 20.0
@@ -40,7 +35,7 @@ _ARGS: dict[str, Any] = {
 
 def run() -> Sequence[str]:
     """Both figures."""
-    with _service() as url, httpx.Client(base_url=url, timeout=30) as client:
+    with serving_args(_ARGS) as url, httpx.Client(base_url=url, timeout=30) as client:
         frees_s = sorted(asyncio.run(_left(url, client)) for _ in range(_ROUNDS))
         done, segments, grown_mib = asyncio.run(_stared(url, client))
     return [
@@ -95,26 +90,6 @@ def _busy(client: httpx.Client) -> int:
 def _body() -> dict[str, Any]:
     text = ninety_minutes()[:_CHARACTERS]
     return {"model": "tts-1", "voice": "auto", "response_format": "pcm", "input": text}
-
-
-@contextmanager
-def _service() -> Iterator[str]:
-    application = {
-        "name": "vibevoice",
-        "route_prefix": "/",
-        "import_path": "serve_app.app:build",
-        "args": _ARGS,
-    }
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "config.yaml"
-        path.write_text(yaml.safe_dump({"applications": [application]}))
-        with local.running(
-            load_serve_file(path),
-            port=free_port(),
-            environment=local.ray_environment(),
-            quiet=True,
-        ) as service:
-            yield service.url
 
 
 if __name__ == "__main__":

@@ -16,22 +16,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import uvicorn
-import yaml
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-from serve_app import local
-from serve_app.config import load_serve_file
 from serve_app.engines.base import Chunk, Engine, Line, SpeakTask
 from serve_app.engines.registry import create
 from tests.bench.raw_http import Answered, Connection
+from tests.bench.service import serving_args
 from tests.processes import free_port
 
 MODES: Final[dict[str, dict[str, str]]] = {
@@ -138,8 +134,7 @@ def _require(answer: Answered) -> Answered:
     return answer
 
 
-@contextmanager
-def _service(environment: dict[str, str]) -> Iterator[str]:
+def _service(environment: dict[str, str]) -> AbstractContextManager[str]:
     args = {
         "engine": {"kind": "simulated", "slots": SLOTS, "options": ENGINE},
         "cards": "none",
@@ -148,22 +143,7 @@ def _service(environment: dict[str, str]) -> Iterator[str]:
         "access": {"keys": "off"},
         "speech": {"max_concurrent_requests": 128},
     }
-    application = {
-        "name": "vibevoice",
-        "route_prefix": "/",
-        "import_path": "serve_app.app:build",
-        "args": args,
-    }
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "config.yaml"
-        path.write_text(yaml.safe_dump({"applications": [application]}))
-        with local.running(
-            load_serve_file(path),
-            port=free_port(),
-            environment={**local.ray_environment(), **environment},
-            quiet=True,
-        ) as service:
-            yield service.url
+    return serving_args(args, environment)
 
 
 @contextmanager

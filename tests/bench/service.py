@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import yaml
 
 from serve_app import local
 from serve_app.config import load_serve_file
@@ -24,6 +27,29 @@ def serving(config: str) -> Iterator[str]:
         file, port=free_port(), environment=local.ray_environment(), quiet=True
     ) as service:
         yield service.url
+
+
+@contextmanager
+def serving_args(
+    args: dict[str, Any], environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The URL of a service with these settings, and Ray's variables changed so."""
+    application = {
+        "name": "vibevoice",
+        "route_prefix": "/",
+        "import_path": "serve_app.app:build",
+        "args": args,
+    }
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump({"applications": [application]}))
+        with local.running(
+            load_serve_file(path),
+            port=free_port(),
+            environment={**local.ray_environment(), **(environment or {})},
+            quiet=True,
+        ) as service:
+            yield service.url
 
 
 class PeakMemory:

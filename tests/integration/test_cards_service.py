@@ -9,23 +9,21 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import yaml
 
 from tests.driver.build import build, cards, environment, write_state
+from tests.heat_scene import first
 from tests.integration.conftest import application
 from tests.processes import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-PATIENCE_S = 90.0
 CARDS = 8
 SETTINGS = {
     "engine": {
@@ -43,19 +41,6 @@ SCENE = "\n".join(
     "and I shall say no more about it."
     for n in range(40)
 )
-
-
-def first(holds: Callable[[], Any]) -> Any:
-    """The first true answer; a service that is not there yet counts as no answer."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline_s:
-        try:
-            if answer := holds():
-                return answer
-        except (httpx.TransportError, KeyError, ValueError):
-            pass
-        time.sleep(0.1)
-    raise AssertionError("it did not happen in time")
 
 
 @pytest.fixture

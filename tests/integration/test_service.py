@@ -17,6 +17,7 @@ import numpy as np
 import openai
 import pytest
 import soundfile
+from prometheus_client.parser import text_string_to_metric_families
 
 from serve_app.engines.simulated_code import segments_heard
 from tests.integration.conftest import Cluster
@@ -214,6 +215,29 @@ def test_cards_and_syntheses_reach_otlp_as_metrics(cluster: Cluster, http: httpx
         ),
         PATIENCE_S,
     )
+
+
+def test_prometheus_history_and_report_are_served(http: httpx.Client) -> None:
+    sentence = "Somebody has to say something, or there is nothing to report."
+    body = {"model": "tts-1", "input": sentence, "voice": "auto", "response_format": "pcm"}
+    assert http.post("/v1/audio/speech", json=body).status_code == 200
+    uuids = [card["uuid"] for card in http.get("/get_metrics").json()["cards"]]
+
+    def history_is_whole() -> bool:
+        answer = http.get("/get_history", params={"uuid": uuids, "track": "temp_c", "step": 1})
+        return answer.status_code == 200 and set(answer.json()["cards"]) == set(uuids)
+
+    wait_until(history_is_whole)
+    families = {
+        family.name: family for family in text_string_to_metric_families(http.get("/metrics").text)
+    }
+    temperatures = {sample.labels["hw_id"] for sample in families["hw_temperature_celsius"].samples}
+    assert temperatures == set(uuids)
+    assert "gen_ai_server_request_duration_seconds" in families
+    assert http.get("/get_history", params={"uuid": uuids, "track": "mood"}).status_code == 400
+    report = http.get("/report", params={"format": "md", "hours": 1})
+    assert all(uuid in report.text for uuid in uuids)
+    assert "健康报告" in http.get("/report", params={"language": "zh"}).text
 
 
 def test_openai_s_own_client(cluster: Cluster, tmp_path: Path) -> None:

@@ -17,31 +17,15 @@ from telemetry.core.model_book import (
     merge_models,
 )
 from telemetry.core.sample import CANCELLED, SynthesisRecord
+from tests.records import record
 
-RECORD = SynthesisRecord(
-    timestamp=0.0,
-    node="n",
-    replica="r",
-    engine="piper",
-    model="joe",
-    card_uuid=None,
-    simulated=False,
-    input_characters=100,
-    input_tokens=1,
-    output_tokens=1,
-    audio_s=10.0,
-    wall_s=5.0,
-    queue_s=0.0,
-    first_audio_s=0.25,
-    slots=1,
-    trace_id="",
-)
+RECORD = record(model="joe", input_characters=100, audio_s=10.0, wall_s=5.0)
 
 
 def stats_of(records: list[SynthesisRecord]) -> tuple[ModelStats, ...]:
     book = ModelBook()
-    for record in records:
-        book.add(record)
+    for one in records:
+        book.add(one)
     return book.stats
 
 

@@ -16,6 +16,7 @@ from telemetry.core.report_facts import CardFacts, ReportFacts, card_facts
 from telemetry.core.sample import CardSample, SynthesisRecord, XidEvent
 from telemetry.core.thermal import HeatLimits, ThermalRules
 from telemetry.report import to_html, to_markdown
+from tests.records import record
 
 START = 1_000_020.0 - 1_000_020.0 % 60
 HOUR = 3600.0
@@ -34,24 +35,7 @@ CARD = CardSample(
     power_limit_w=400.0,
     throttle=(),
 )
-RECORD = SynthesisRecord(
-    timestamp=START,
-    node="n",
-    replica="r",
-    engine="piper",
-    model="joe",
-    card_uuid="GPU-a",
-    simulated=False,
-    input_characters=100,
-    input_tokens=1,
-    output_tokens=1,
-    audio_s=10.0,
-    wall_s=2.0,
-    queue_s=0.1,
-    first_audio_s=0.25,
-    slots=1,
-    trace_id="",
-)
+RECORD = record(model="joe", audio_s=10.0, first_audio_s=0.25)
 
 
 def facts_of(
@@ -77,8 +61,8 @@ def facts_of(
 
 def report(*cards: CardFacts, records: tuple[SynthesisRecord, ...] = (RECORD,)) -> ReportFacts:
     book = ModelBook()
-    for record in records:
-        book.add(record)
+    for one in records:
+        book.add(one)
     return ReportFacts(START, START + HOUR, cards, book.stats, ("card hot",), ())
 
 

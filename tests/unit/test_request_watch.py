@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from serve_app.config import SpeechSettings
@@ -20,6 +19,7 @@ from serve_app.outcomes import Outcomes
 from serve_app.prepare import ScriptOrder
 from serve_app.speech import SpeechOrder, SpeechService
 from telemetry.core.request import RequestRecord
+from tests.span_memory import span_memory
 from tests.unit.fake_replicas import FakeReplicas
 
 ENGINE = EngineInfo("fake", "fake-1", "1", (Voice("alto", "Alto", ("en",)),), 7.5)
@@ -38,13 +38,7 @@ class Records:
 
 @pytest.fixture(scope="module")
 def exporter() -> InMemorySpanExporter:
-    if not isinstance(trace.get_tracer_provider(), TracerProvider):
-        trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
-    provider = trace.get_tracer_provider()
-    assert isinstance(provider, TracerProvider)
-    memory = InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(memory))
-    return memory
+    return span_memory()
 
 
 @pytest.fixture

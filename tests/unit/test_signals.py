@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from telemetry.core.alert_rules import RULES
-from telemetry.core.sample import CANCELLED, CardSample, SynthesisRecord, XidEvent
+from telemetry.core.sample import CANCELLED, CardSample, XidEvent
 from telemetry.core.signals import OnsetCounter, card_signals, is_slowed, synthesis_signals
 from telemetry.core.thermal import Guard
 from telemetry.core.window import AgedSample
+from tests.records import record
 
 FULL = CardSample(
     1000.0,
@@ -28,24 +29,7 @@ FULL = CardSample(
     rows_failed=False,
 )
 GUARD = Guard("open", "", 0.0, 0.0, over_alert_c=-2.0, measured=True)
-RECORD = SynthesisRecord(
-    timestamp=0.0,
-    node="n",
-    replica="r",
-    engine="e",
-    model="m",
-    card_uuid=None,
-    simulated=False,
-    input_characters=1,
-    input_tokens=1,
-    output_tokens=1,
-    audio_s=10.0,
-    wall_s=5.0,
-    queue_s=0.0,
-    first_audio_s=0.1,
-    slots=1,
-    trace_id="",
-)
+RECORD = record(audio_s=10.0, wall_s=5.0)
 
 
 def signals(sample: CardSample, age_s: float = 0.5, **more: object) -> dict[str, float]:
