@@ -77,7 +77,7 @@ class KeyUsage:
             self._requests.popleft()
         if len(self._requests) >= allowed:
             oldest = self._requests[0] if self._requests else now_s
-            wait_s = math.ceil(oldest + WINDOW_S - now_s)
+            wait_s = math.ceil(oldest + WINDOW_S - now_s - _ROUNDING_S)
             return Refusal("requests a minute", allowed, max(wait_s, 1))
         self._requests.append(now_s)
         return None
