@@ -17,7 +17,7 @@ from serve_app.core.text import clean
 from serve_app.documents_script import Block, Document, Start, compose, headings_of
 from serve_app.documents_xhtml import Page
 from serve_app.documents_xml import feed, read_tree
-from serve_app.documents_zip import Archive, resolve
+from serve_app.documents_zip import MAX_ENTRIES, Archive, resolve
 
 _CONTAINER: Final = "META-INF/container.xml"
 _PROTECTION: Final = "META-INF/encryption.xml"
@@ -112,6 +112,8 @@ def _package(archive: Archive) -> _Package:
             aside += 1
         else:
             spine.append(linked)
+        if len(spine) + aside > MAX_ENTRIES:
+            raise archive.broken(f"its reading order has more than {MAX_ENTRIES} pages")
     if not spine:
         raise archive.broken("it has no reading order")
     titles = (clean(found.text or "") for found in tree.iter("title"))

@@ -19,6 +19,11 @@ from serve_app.errors import InvalidInputError
 MAX_DEPTH: Final = 256
 
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_NO_CHARSETS: Final = frozenset(
+    {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+)
+"""Python's own codecs for other ends; two of them take minutes for a megabyte."""
+
 _NAMED = re.compile(r"&([A-Za-z][A-Za-z0-9]{0,31};)")
 _OWN: Final = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
 
@@ -91,9 +96,13 @@ def _decoded(name: str, data: bytes) -> str:
     else:
         encoding = declared[1].decode("ascii") if declared else "utf-8"
     try:
-        return data.removeprefix(codecs.BOM_UTF8).decode(encoding).removeprefix("\ufeff")
-    except (LookupError, UnicodeDecodeError) as error:
+        legal = codecs.lookup(encoding).name.replace("_", "-") not in _NO_CHARSETS
+        text = data.removeprefix(codecs.BOM_UTF8).decode(encoding) if legal else None
+    except (LookupError, UnicodeError) as error:
         raise _broken(name, f"it is not {encoding} as it claims ({error})") from error
+    if text is None:
+        raise _broken(name, f"{encoding} is no character set")
+    return text.removeprefix("\ufeff")
 
 
 def _character(found: re.Match[str]) -> str:

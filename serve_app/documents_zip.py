@@ -61,7 +61,7 @@ class Archive:
         try:
             with self._zip.open(info) as file:
                 data = file.read(limit + 1)  # the size in the header may be a lie
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
             raise self.broken(f"{path!r} in it is damaged ({error})") from error
         if len(data) > limit:
             raise self.broken(

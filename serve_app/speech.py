@@ -150,8 +150,12 @@ class SpeechService:
         watch = RequestWatch(engine.name, engine.model, simulated=engine.name == "simulated")
         with watch.plan.on():
             draft = await asyncio.to_thread(self._draft, order, engine)
+        self._refuse_crowd(order)  # others may have come meanwhile
         request_id = order.request_id or uuid.uuid4().hex
         prepared = draft.prepared
+        gains_db = {voice.id: voice.gain_db for voice in engine.voices}
+        encoder = open_encoder(order.audio_format)
+        renderer = Renderer(gains_db, encoder, prepared.script.final_pause_s, order.speed, watch)
         outcome = Outcome(
             request_id,
             prepared.voices,
@@ -163,9 +167,6 @@ class SpeechService:
         )
         outcome.planned((draft.first,))
         self.outcomes.add(outcome)
-        gains_db = {voice.id: voice.gain_db for voice in engine.voices}
-        encoder = open_encoder(order.audio_format)
-        renderer = Renderer(gains_db, encoder, prepared.script.final_pause_s, order.speed, watch)
         taken = asyncio.Event()
         rest = asyncio.create_task(_planned_rest(draft, outcome, taken))
         fan_out = partial(
@@ -229,6 +230,9 @@ class SpeechService:
                 f"{', '.join(FORMATS)}.",
                 "response_format",
             )
+        self._refuse_crowd(order)
+
+    def _refuse_crowd(self, order: SpeechOrder) -> None:
         known = self.outcomes.get(order.request_id)
         if known is not None and known.state == "running":
             raise InvalidInputError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from hashlib import sha256
@@ -50,8 +50,10 @@ from serve_app.pieces import (
 )
 
 _DIGEST_DIGITS = 12
-_MAX_SPLITS = 3
+MAX_SPLITS = 3
+"""How often a part is halved that no take of is good."""
 _RUNAWAY_FACTOR, _RUNAWAY_SLACK_S = 3.0, 15.0
+_FREE_SLOT, _FIRST_SOUND, _NEXT_CHUNK = "a free slot", "the first sound", "the next chunk"
 
 
 class _Track:
@@ -175,7 +177,7 @@ class SegmentRun:
             if faults >= self._rules.attempts or isinstance(cause, NotReadyError):
                 raise _failed(planned.segment, cause) from cause
             self._tell("bad_take" if is_bad else "fault", cause)
-        halves = replan_halves(planned) if splits < _MAX_SPLITS else None
+        halves = replan_halves(planned) if splits < MAX_SPLITS else None
         if halves is None:
             raise _failed(planned.segment, cause) from cause
         self._tell("split", cause)
@@ -195,12 +197,12 @@ class SegmentRun:
         segment = track.planned.segment
         meter = QualityMeter()
         task = self._task(track, seed, waited_s)
-        limit_bytes = self._rules.bytes_of(_RUNAWAY_FACTOR * segment.est_s + _RUNAWAY_SLACK_S)
+        limit_bytes = runaway_bytes(segment.est_s)
         early = self._rules.live or track.part.index == 0
         heard_bytes = 0
         held: list[Chunk] = []
         report: SpeechReport | None = None
-        async with aclosing(self._timed(task)) as items:
+        async with aclosing(timed(self._speak, task, self._rules)) as items:
             async for item in items:
                 if isinstance(item, Chunk):
                     heard_bytes += len(item.pcm)
@@ -256,19 +258,10 @@ class SegmentRun:
 
     def _task(self, track: _Track, seed: int, waited_s: float) -> SpeakTask:
         segment = track.planned.segment
-        lines = tuple(
-            Line(
-                speaker=utterance.speaker,
-                voice=self._voices[utterance.speaker],
-                text=utterance.text,
-                pause_s=pause_s(utterance.before) if number else 0.0,
-            )
-            for number, utterance in enumerate(segment.utterances)
-        )
         chunk_s = self._rules.head_chunk_s if self._open else self._rules.behind_chunk_s
         return SpeakTask(
             key=track.planned.key,
-            lines=lines,
+            lines=lines_of(segment, self._voices),
             seed=seed,
             est_s=segment.est_s,
             chunk_s=chunk_s,
@@ -278,26 +271,52 @@ class SegmentRun:
             waited_s=waited_s,
         )
 
-    async def _timed(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
-        """The take's items, each within its time."""
-        limit_s, waiting_for = self._rules.assign_timeout_s, "a free slot"
-        async with aclosing(self._speak(task)) as items:
-            while True:
-                try:
-                    async with asyncio.timeout(limit_s):
-                        item = await anext(items, None)
-                except TimeoutError:
-                    text = f"segment {task.tag}: waited {limit_s:g} s for {waiting_for}"
-                    if waiting_for == "a free slot":
-                        raise NotReadyError(f"{text}; all replicas are busy or gone.") from None
-                    raise EngineTimeoutError(text) from None
-                if item is None:
-                    return
-                yield item
-                if isinstance(item, Started):
-                    limit_s, waiting_for = self._rules.first_chunk_timeout_s, "the first sound"
-                else:
-                    limit_s, waiting_for = self._rules.chunk_timeout_s, "the next chunk"
+
+async def timed(
+    speak: Speak, task: SpeakTask, rules: FanOutRules
+) -> AsyncGenerator[TakeItem, None]:
+    """The items of a take, each within its time.
+
+    Raises:
+        NotReadyError: No replica had a slot in time.
+        EngineTimeoutError: Sound did not come in time.
+    """
+    limit_s, waiting_for = rules.assign_timeout_s, _FREE_SLOT
+    async with aclosing(speak(task)) as items:
+        while True:
+            try:
+                async with asyncio.timeout(limit_s):
+                    item = await anext(items, None)
+            except TimeoutError:
+                text = f"segment {task.tag}: waited {limit_s:g} s for {waiting_for}"
+                if waiting_for == _FREE_SLOT:
+                    raise NotReadyError(f"{text}; all replicas are busy or gone.") from None
+                raise EngineTimeoutError(text) from None
+            if item is None:
+                return
+            yield item
+            if isinstance(item, Started):
+                limit_s, waiting_for = rules.first_chunk_timeout_s, _FIRST_SOUND
+            else:
+                limit_s, waiting_for = rules.chunk_timeout_s, _NEXT_CHUNK
+
+
+def lines_of(segment: Segment, voices: Mapping[str, str]) -> tuple[Line, ...]:
+    """What an engine speaks for a segment, with the voice of each speaker."""
+    return tuple(
+        Line(
+            speaker=said.speaker,
+            voice=voices[said.speaker],
+            text=said.text,
+            pause_s=pause_s(said.before) if number else 0.0,
+        )
+        for number, said in enumerate(segment.utterances)
+    )
+
+
+def runaway_bytes(est_s: float) -> int:
+    """PCM bytes of a take from which on it will not end by itself."""
+    return int((_RUNAWAY_FACTOR * est_s + _RUNAWAY_SLACK_S) * BYTES_PER_S)
 
 
 def _require(track: _Track, verdict: Verdict) -> None:

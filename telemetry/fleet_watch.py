@@ -161,7 +161,8 @@ class FleetWatch:
         nodes = self._last.nodes if self._last is not None else ()
         cards = [fact for node in nodes for fact in self._node_facts(node, start, end)]
         snapshots = [node.snapshot for node in nodes if node.snapshot is not None]
-        active = [*self.alerts(), *(alert for s in snapshots for alert in s.alerts)]
+        there = [n.snapshot for n in nodes if n.snapshot is not None and n.state != "dead"]
+        active = [*self.alerts(), *(alert for s in there for alert in s.alerts)]
         problems = [f"{node.host}: {node.problem}" for node in nodes if node.problem]
         problems += [f"{s.host}: {problem}" for s in snapshots for problem in s.problems]
         return ReportFacts(

@@ -356,9 +356,10 @@ def markdown() -> str:
         "A signal that a card does not have is absent, never 0. `hw.id` is the card's UUID.",
         "`error.type` of a duration stands on failed attempts only.",
         "",
-        "`GET /metrics` tells the same to Prometheus: dots become underscores, the unit is",
+        "`GET /metrics` tells most of it to Prometheus: dots become underscores, the unit is",
         "appended (`_seconds`, `_bytes`, `_ratio` of a gauge, ...), and `_total` to counters.",
         "Segments are summed over cards there, with buckets that are right to 2.5 %.",
+        "It leaves out the durations of failed segments, look-ups in the cache and failed exports.",
     ]
     for title, instruments in _SECTIONS:
         lines += ["", f"## {title}", "", *table(instruments)]

@@ -176,6 +176,7 @@ class NvmlCard:
             else:
                 self._trouble.pop(signal.name, None)
                 return values
+        self._trouble.pop(signal.name, None)  # of a call that is refused by now
         return {}
 
 

@@ -2,7 +2,7 @@
 
 The OTLP callbacks read it from the running telemetry (:mod:`telemetry.card_metrics`), ``GET
 /metrics`` from the nodes' snapshots (:mod:`telemetry.prometheus`). What a card does not tell gives
-no point, and of a stale card only the age is told.
+no point, and of a stale card only its age, its faults and its guard are told.
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ def _figure(cards: Sequence[CardFacts], signal: str, axis: str) -> dict[str, obj
     traces = [
         {
             "type": "scatter",
-            "mode": "lines",
+            "mode": "lines" if len(card.minutes[signal]) > 1 else "markers",  # a point has no line
             "name": card.label,
             "x": [
                 datetime.fromtimestamp(window.start, UTC).isoformat()

@@ -44,11 +44,6 @@ def trace_id_of(span: trace.Span) -> str:
     return trace.format_trace_id(context.trace_id)
 
 
-def current_trace_id() -> str:
-    """The trace id of the span that is current here, or "" when none is sampled."""
-    return trace_id_of(trace.get_current_span())
-
-
 class Span:
     """A span that is open; made by the functions below.
 

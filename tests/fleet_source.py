@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import NodeInfo
 from telemetry.core.sample import CardSample, SynthesisRecord
 from telemetry.core.window import AgedSample, Totals, merge_totals
@@ -30,6 +31,7 @@ class Fleet:
     since: list[float | None] = field(default_factory=list)
     export_failing_s: float | None = None
     lag_s: float = 0.0
+    alerts: tuple[ActiveAlert, ...] = ()
 
     def clock(self) -> float:
         """Both clocks, of the watch and of the wall."""
@@ -63,6 +65,7 @@ class Fleet:
             loads=(),
             problems=(),
             export_failing_s=self.export_failing_s,
+            alerts=self.alerts,
         )
 
     def close(self) -> None:

@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass
 
 from serve_app.checkup.bounded import within
-from serve_app.checkup.driver import DriverAnswer, ask_driver
 from serve_app.core.machine import Card, Driver
 from telemetry.core.sample import CardSample
 from telemetry.here import ThisNode
 from telemetry.node import NodeSnapshot
+from telemetry.nvml_driver import DriverAnswer, ask_driver
 
 DRIVER_TIMEOUT_S = 10.0
 

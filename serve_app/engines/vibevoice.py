@@ -21,7 +21,7 @@ from typing import Any, Final
 import torch
 
 from serve_app.core.audio import bytes_from_pcm
-from serve_app.core.vram import segment_columns
+from serve_app.core.vram import FRAMES_PER_S, segment_columns
 from serve_app.engines.base import Chunk, EngineInfo, Line, SpeakTask, SpeechEnd, Voice
 from serve_app.engines.checks import require_voices
 from serve_app.engines.options import parse_options
@@ -49,7 +49,6 @@ ALGORITHM: Final = 2
 """Raised whenever this package gives other samples for the same task."""
 
 LANGUAGES: Final = ("en", "zh")
-FRAMES_PER_S: Final = 7.5
 HEALTH_TIMEOUT_S: Final = 10.0
 CLOSE_GRACE_S: Final = 10.0
 

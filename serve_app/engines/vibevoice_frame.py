@@ -64,14 +64,17 @@ class Device:
         device = self._hidden.device
         pinned = device.type == "cuda"
         more = 2 * slots - self._hidden.shape[0]
-        self._hidden, self._heard = (
+        hidden, heard = (
             functional.pad(states, (0, 0, 0, more)) for states in (self._hidden, self._heard)
         )
-        self._speaking = torch.zeros(slots, dtype=torch.bool, device=device)
-        self._told = torch.zeros((slots, self._latent + SETTINGS), pin_memory=pinned)
-        self._given = torch.zeros_like(self._told, device=device)
-        self._told_places = torch.zeros(2 * slots, dtype=torch.long, pin_memory=pinned)
-        self._places = torch.zeros_like(self._told_places, device=device)
+        speaking = torch.zeros(slots, dtype=torch.bool, device=device)
+        told = torch.zeros((slots, self._latent + SETTINGS), pin_memory=pinned)
+        places = torch.zeros(2 * slots, dtype=torch.long, pin_memory=pinned)
+        given, given_places = (torch.zeros_like(each, device=device) for each in (told, places))
+        # Only now, with memory for all of it: they must be of one size.
+        self._hidden, self._heard, self._speaking = hidden, heard, speaking
+        self._told, self._given = told, given
+        self._told_places, self._places = places, given_places
 
     @property
     def reserved(self) -> tuple[int, int]:

@@ -47,14 +47,20 @@ class KvSlots:
         return self._like.new_zeros((2 * slots, heads, columns, dim))
 
     def ensure(self, slots: int, columns: int) -> None:
-        """Have room for so much, keeping what is there; grows by whole buckets."""
+        """Have room for so much, keeping what is there; grows by whole buckets.
+
+        Raises:
+            torch.OutOfMemoryError: There is none; what is there stays, some layers may have grown.
+        """
         slots, columns = max(slots, self.slots), max(bucket(columns), self.columns)
         if (slots, columns) == (self.slots, self.columns):
             return
         for buffers in (self.keys, self.values):
             for layer, old in enumerate(buffers):
                 buffers[layer] = self._new(slots, columns)
-                buffers[layer][: old.shape[0], :, : old.shape[2]] = old
+                # A layer may be larger than all slots, if the last growth ran out of memory.
+                kept = old[: 2 * slots, :, :columns]
+                buffers[layer][: kept.shape[0], :, : kept.shape[2]] = kept
         self.slots, self.columns = slots, columns
 
     def put(self, row: int, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:

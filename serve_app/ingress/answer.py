@@ -71,14 +71,18 @@ async def speak(
         headers["x-request-id"] = stream.outcome.request_id
     if stream_format == "sse":
         headers |= {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        return ClosedStream(sse.events(stream), media_type=sse.MEDIA_TYPE, headers=headers)
+        return ClosedStream(
+            sse.events(stream), stream.body, media_type=sse.MEDIA_TYPE, headers=headers
+        )
     if stream.body.whole:
         async with aclosing(stream.body) as body:
             data = b"".join([part async for part in body])
         headers["x-audio-seconds"] = f"{stream.outcome.audio_s:.3f}"
         headers["x-finish-reason"] = str(stream.outcome.finish_reason)
         return Response(data, media_type=stream.media_type, headers=headers)
-    return ClosedStream(_cut_off(stream), media_type=stream.media_type, headers=headers)
+    return ClosedStream(
+        _cut_off(stream), stream.body, media_type=stream.media_type, headers=headers
+    )
 
 
 async def _opened(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
@@ -96,20 +96,41 @@ class Body:
         )
 
 
+class Closing(Protocol):
+    """Something that ends when it is closed, once more or for the first time."""
+
+    async def aclose(self) -> None:
+        """End it."""
+        ...
+
+
 class ClosedStream(StreamingResponse):
     """A streamed answer that closes its body however it ends.
 
     Starlette drops the body of a client that has left; it would be closed by the garbage collector
     some time later, and until then the cards would go on.
+
+    Args:
+        content: The body.
+        source: What the body reads. Closed too, since a body that was never begun, for a client
+            that left before the first byte, closes nothing.
+        more: As of Starlette's answer.
     """
+
+    def __init__(
+        self, content: AsyncGenerator[bytes, None], source: Closing | None = None, **more: Any
+    ) -> None:
+        super().__init__(content, **more)
+        self._content, self._source = content, source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, then close its body."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            if isinstance(self.body_iterator, AsyncGenerator):
-                await self.body_iterator.aclose()
+            await self._content.aclose()
+            if self._source is not None:
+                await self._source.aclose()
 
 
 class CutOffError(Exception):

@@ -11,7 +11,6 @@ from typing import Final
 from urllib.parse import quote
 
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
 
 from serve_app.core.audio import BYTES_PER_S, pcm_from_bytes
 from serve_app.encode import FORMATS, Encoder, open_encoder
@@ -19,6 +18,7 @@ from serve_app.encode_file import FILE_FORMATS
 from serve_app.encode_tags import Tags
 from serve_app.errors import NotReadyError, RangeError, ServeError
 from serve_app.ingress.answer import StreamCutError
+from serve_app.ingress.bounded import ClosedStream
 from serve_app.ingress.problems import problem
 from serve_app.jobs.port import JobsPort
 from serve_app.jobs.views import FileView, JobView
@@ -79,7 +79,7 @@ def file_answer(request: Request, jobs: JobsPort, view: JobView, file: FileView)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=file.media_type)
     body = _file_body(jobs, view.id, file.name, start, stop)
-    return StreamingResponse(body, status_code=status, headers=headers, media_type=file.media_type)
+    return ClosedStream(body, status_code=status, headers=headers, media_type=file.media_type)
 
 
 def growing_answer(
@@ -105,9 +105,7 @@ def growing_answer(
         return Response(headers=headers, media_type=chosen.media_type)
     encoder = open_encoder(audio_format, Tags(view.title, tuple(view.voices)))
     blocks = jobs.calls.audio(view.id, edition=edition, follow=follow)
-    return StreamingResponse(
-        _encoded(blocks, encoder), headers=headers, media_type=chosen.media_type
-    )
+    return ClosedStream(_encoded(blocks, encoder), headers=headers, media_type=chosen.media_type)
 
 
 async def _file_body(

@@ -120,7 +120,7 @@ def _field(name: str, value: str) -> Any:
     """A field of a form; those that are no text are JSON."""
     if name not in _JSON_FIELDS:
         return value
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         return json.loads(value)
     return value
 

@@ -6,6 +6,8 @@ A key sees its own jobs only, an admin's key all of them; another one's job does
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from contextlib import closing
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -13,9 +15,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import JsonValue
 
 from serve_app.core.job_status import Status
-from serve_app.errors import NotFoundError, NotReadyError
+from serve_app.errors import ForbiddenError, NotFoundError, NotReadyError
 from serve_app.ingress import routes_job_audio
 from serve_app.ingress.answer import known_caller, name_of
+from serve_app.ingress.bounded import ClosedStream
 from serve_app.ingress.gate import Caller
 from serve_app.ingress.jobs_body import FORM_SCHEMA, JobRequest, read_order
 from serve_app.ingress.jobs_events import events, is_over, knows_the_end
@@ -30,6 +33,7 @@ from serve_app.ingress.jobs_models import (
 from serve_app.ingress.jobs_owner import own_job
 from serve_app.jobs.order import JobOrder
 from serve_app.jobs.port import JobsPort
+from serve_app.jobs.store import DamagedRecordError
 from serve_app.jobs.views import JobView, job_json, segment_json
 
 _EXAMPLE: Final[dict[str, JsonValue]] = {
@@ -94,7 +98,8 @@ def _add_collection(routes: APIRouter, jobs: JobsPort) -> None:
             request, owner=name_of(caller), idempotency_key=idempotency_key.strip()
         )
         known = await _known(jobs, order)
-        view = await _submitted(jobs, order, None if known else caller)
+        payer = None if known else caller
+        view = await _paid(payer, len(order.text), jobs.calls.submit(order))
         return JSONResponse(
             job_json(view),
             status_code=200 if known else 201,
@@ -136,7 +141,7 @@ def _add_collection(routes: APIRouter, jobs: JobsPort) -> None:
         view = await own_job(request, jobs, job_id)
         if knows_the_end(last_event_id) and is_over(view):
             return Response(status_code=204)
-        return StreamingResponse(
+        return ClosedStream(
             events(jobs.calls, job_id, last_event_id),
             media_type="text/event-stream",
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
@@ -163,11 +168,19 @@ def _add_commands(routes: APIRouter, jobs: JobsPort) -> None:
         forget: Annotated[bool, Query(description="Forget it at once, also if it runs.")] = False,
     ) -> dict[str, Any]:
         """Cancel a job that has not ended; what was spoken stays. Once more: forget it for good."""
-        view = await own_job(request, jobs, job_id)
-        if not view.status.ended:
-            view = await jobs.calls.cancel(job_id)
-            if not forget:
-                return job_json(view)
+        try:
+            view = await own_job(request, jobs, job_id)
+        except DamagedRecordError:  # there is nothing left of it to cancel, nor an owner
+            caller = known_caller(request)
+            if caller is not None and not caller.admin:
+                raise ForbiddenError(
+                    "This job's files are damaged: removing it needs an admin's key."
+                ) from None
+        else:
+            if not view.status.ended:
+                view = await jobs.calls.cancel(job_id)
+                if not forget:
+                    return job_json(view)
         await jobs.calls.forget(job_id)
         return JobDeleted(id=job_id).model_dump()
 
@@ -210,16 +223,10 @@ def _add_segments(routes: APIRouter, jobs: JobsPort) -> None:
         said = segments[number].lines
         everyone = dict.fromkeys((who for who, _ in said), wanted.voice) if wanted.voice else {}
         characters = len(wanted.text or "".join(text for _, text in said))
-        if caller is not None:
-            caller.spend(characters)
-        try:
-            view = await jobs.calls.retry(
-                job_id, number, text=wanted.text, voices={**everyone, **wanted.voices}
-            )
-        except BaseException:
-            _refund(caller, characters)
-            raise
-        return job_json(view)
+        retrying = jobs.calls.retry(
+            job_id, number, text=wanted.text, voices={**everyone, **wanted.voices}
+        )
+        return job_json(await _paid(caller, characters, retrying))
 
 
 def _is(state: str, findings: tuple[str, ...], only: str) -> bool:
@@ -244,21 +251,19 @@ async def _known(jobs: JobsPort, order: JobOrder) -> bool:
     return True
 
 
-async def _submitted(jobs: JobsPort, order: JobOrder, caller: Caller | None) -> JobView:
-    """Submit an order; its characters are the caller's unless it is refused."""
-    characters = len(order.text)
-    if caller is not None:
+async def _paid(
+    caller: Caller | None, characters: int, asking: Coroutine[Any, Any, JobView]
+) -> JobView:
+    """Ask for something; its characters are the caller's unless it is refused."""
+    if caller is None:
+        return await asking
+    with closing(asking):  # which is never begun where they are too many
         caller.spend(characters)
-    try:
-        return await jobs.calls.submit(order)
-    except (asyncio.CancelledError, NotReadyError):
-        # Without an answer it may have been kept all the same.
-        raise
-    except BaseException:
-        _refund(caller, characters)
-        raise
-
-
-def _refund(caller: Caller | None, characters: int) -> None:
-    if caller is not None:
-        caller.refund(characters)
+        try:
+            return await asking
+        except (asyncio.CancelledError, NotReadyError):
+            # Without an answer it may have been kept all the same.
+            raise
+        except BaseException:
+            caller.refund(characters)
+            raise

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from serve_app.errors import NotFoundError
 from serve_app.ingress.service import Service
+from telemetry.report import find_plotly_js
 
 _PAGE: Final = "monitor.html"
 _ICON: Final = "icon.svg"
@@ -101,16 +101,6 @@ def own_assets() -> dict[str, Asset]:
         for file in folder.iterdir()
         if Path(file.name).suffix in _MEDIA_TYPES
     }
-
-
-def find_plotly_js() -> Path | None:
-    """plotly.js of the installed package, found without importing it; None if there is none."""
-    spec = importlib.util.find_spec("plotly")
-    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
-        script = Path(folder) / "package_data" / "plotly.min.js"
-        if script.is_file():
-            return script
-    return None
 
 
 class PlotlyScript:

@@ -60,6 +60,7 @@ class SegmentCache:
         Raises:
             NotReadyError: The store can't be reached.
         """
+        self._folder.sweep("cache")
         files = self._folder.files("cache")
         found = {m[1]: files[m[0]] for m in map(_NAME.fullmatch, files) if m is not None}
         order = [key for key in self._saved_order() if key in found]

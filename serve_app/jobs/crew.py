@@ -112,11 +112,17 @@ class Crew:
             NotReadyError: The store fails; the job stays marked.
             LeaseLostError: Another runner owns it.
         """
-        if not live.dirty:
-            return
-        live.dirty = False
-        try:
-            await self.io(self.store.save_state, live.id, live.state())
-        except BaseException:
-            live.dirty = True
-            raise
+        if live.dirty or live.saving.locked():
+            # Who is cancelled leaves the write at work, and the next one has to wait for it.
+            await asyncio.shield(asyncio.create_task(self._write(live)))
+
+    async def _write(self, live: LiveJob) -> None:
+        async with live.saving:
+            if not live.dirty:
+                return
+            live.dirty = False
+            try:
+                await self.io(self.store.save_state, live.id, live.state())
+            except BaseException:
+                live.dirty = True
+                raise

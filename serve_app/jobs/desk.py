@@ -15,7 +15,7 @@ from serve_app.jobs.feed import JobEvent
 from serve_app.jobs.files import JobFiles
 from serve_app.jobs.listen import audio
 from serve_app.jobs.live import LiveJob
-from serve_app.jobs.order import JobOrder, check_same, plan_order
+from serve_app.jobs.order import JobOrder, PlannedOrder, check_same, plan_order
 from serve_app.jobs.records import StateRecord
 from serve_app.jobs.runs import Runs
 from serve_app.jobs.shelf import Shelf
@@ -82,15 +82,25 @@ class JobDesk:
                 max_characters=self._crew.rules.max_characters,
                 ability=self._ability,
             )
-            record, plan = planned.record, planned.plan
-            await self._crew.io(self._crew.store.create, record, plan, order.text, order.cover)
-            wall = self._crew.rules.wall
-            live = LiveJob(record, plan, StateRecord(), {}, epoch=epoch, wall=wall)
-            self._shelf.add(record, live)
-            for warning in planned.warnings:
-                live.warn(warning)
-        self._tell()
+            # A client that leaves now would leave a job in the store that nobody knows.
+            keeping = asyncio.create_task(self._keep(order, planned, epoch))
+            try:
+                live = await asyncio.shield(keeping)
+            except asyncio.CancelledError:
+                await asyncio.wait({keeping})
+                raise
         return self._view(live)
+
+    async def _keep(self, order: JobOrder, planned: PlannedOrder, epoch: int) -> LiveJob:
+        record, plan = planned.record, planned.plan
+        await self._crew.io(self._crew.store.create, record, plan, order.text, order.cover)
+        wall = self._crew.rules.wall
+        live = LiveJob(record, plan, StateRecord(), {}, epoch=epoch, wall=wall)
+        self._shelf.add(record, live)
+        for warning in planned.warnings:
+            live.warn(warning)
+        self._tell()
+        return live
 
     async def list(self) -> tuple[JobView, ...]:
         """All jobs, newest first."""
@@ -165,11 +175,12 @@ class JobDesk:
             ConflictError: The job is cancelled, or has had too many retries.
             NotReadyError: This could not be written down.
         """
-        live = await self._found(job_id)
-        cast = await self._voices(voices) if voices else {}
-        live.retry(number, text, cast)
-        self._runs.drop(job_id, number)
-        return await self._changed(live)
+        self._owned()
+        async with self._shelf.held(job_id) as live:
+            cast = await self._voices(voices) if voices else {}
+            live.retry(number, text, cast)
+            self._runs.drop(job_id, number)
+            return await self._changed(live)
 
     async def events(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent, None]:
         """Its events, behind the one with the id *after*, and then as they come.

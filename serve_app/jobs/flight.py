@@ -9,7 +9,7 @@ finish first anyway.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Hashable
+from collections.abc import Callable, Hashable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -21,17 +21,14 @@ from serve_app.engines.base import Chunk, SpeakTask
 from serve_app.errors import (
     BadAudioError,
     EngineError,
-    EngineTimeoutError,
-    NotReadyError,
     ServeError,
 )
 from serve_app.jobs.recorder import Heard, Recorder
 from serve_app.pieces import FanOutRules, Speak, SpeechReport, Started, TakeItem
+from serve_app.takes import runaway_bytes, timed
 
 _BLOCK_S = 4.0
-_RUNAWAY_FACTOR, _RUNAWAY_SLACK_S = 3.0, 15.0
 _TWIN_FACTOR, _TWIN_SLACK_S = 1.2, 0.2
-_FREE_SLOT, _FIRST_SOUND, _NEXT_CHUNK = "a free slot", "the first sound", "the next chunk"
 
 
 @dataclass(slots=True)
@@ -190,7 +187,7 @@ class Flights:
     async def _record(
         self, recorder: Recorder, task: SpeakTask, progress: _Progress
     ) -> SpeechReport:
-        limit_bytes = (_RUNAWAY_FACTOR * task.est_s + _RUNAWAY_SLACK_S) * BYTES_PER_S
+        limit_bytes = runaway_bytes(task.est_s)
         held: list[Chunk] = []
         noted_bytes = 0
         report: SpeechReport | None = None
@@ -220,32 +217,3 @@ class Flights:
             progress.replica, progress.revision = item.replica, item.revision
         elif isinstance(item, Chunk):
             progress.heard_bytes += len(item.pcm)
-
-
-async def timed(
-    speak: Speak, task: SpeakTask, rules: FanOutRules
-) -> AsyncGenerator[TakeItem, None]:
-    """The items of a take, each within its time.
-
-    Raises:
-        NotReadyError: No replica had a slot in time.
-        EngineTimeoutError: Sound did not come in time.
-    """
-    limit_s, waiting_for = rules.assign_timeout_s, _FREE_SLOT
-    async with aclosing(speak(task)) as items:
-        while True:
-            try:
-                async with asyncio.timeout(limit_s):
-                    item = await anext(items, None)
-            except TimeoutError:
-                text = f"segment {task.tag}: waited {limit_s:g} s for {waiting_for}"
-                if waiting_for == _FREE_SLOT:
-                    raise NotReadyError(f"{text}; all replicas are busy or gone.") from None
-                raise EngineTimeoutError(text) from None
-            if item is None:
-                return
-            yield item
-            if isinstance(item, Started):
-                limit_s, waiting_for = rules.first_chunk_timeout_s, _FIRST_SOUND
-            else:
-                limit_s, waiting_for = rules.chunk_timeout_s, _NEXT_CHUNK

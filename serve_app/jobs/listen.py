@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from serve_app.core.audio import bytes_from_pcm
-from serve_app.core.job_status import Status
 from serve_app.errors import NotReadyError, SegmentFailedError
 from serve_app.jobs.crew import Crew
 from serve_app.jobs.live import LiveJob
@@ -67,12 +66,15 @@ async def _take(
 
 
 async def _more(live: LiveJob, number: int, *, follow: bool) -> bool:
-    """Wait until something changes; False if that is not wanted."""
+    """Wait until something changes; False if that is not wanted.
+
+    Of a job that is complete, only a damaged take of an old edition can be missing.
+    """
     if not follow:
         return False
-    if live.job.status.ended and live.job.status is not Status.COMPLETE:
+    if live.job.status.ended:
         raise SegmentFailedError(
-            f"The job is {live.job.status} and segment {number} was not spoken; the audio ends "
+            f"The job is {live.job.status} and has no audio of segment {number}; the audio ends "
             "before it. Resume the job or retry the segment."
         )
     if not await live.feed.changed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class LiveJob:
         dirty: It differs from what is written down.
         files: Finished files by edition and format.
         readers: Who holds it right now, besides its run.
+        saving: Held while it is written down: an older state must not land on a newer one.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class LiveJob:
             self.pace.learn(est_s[number], info.wall_s)
         self.cards: dict[str, float] = {}
         self.readers = 0
+        self.saving = asyncio.Lock()
         self.files = {(it.edition, it.audio_format): it for it in files}
         self.feed = Feed(epoch)
 

@@ -93,8 +93,8 @@ class Recorder:
         )
         self._runs: list[Run] = []
         self._kept = self._samples = 0
-        # A cancelled take leaves its thread at work, be it adding or closing: the encoder must not be
-        # freed under it, or twice.
+        # A cancelled take leaves its thread at work, be it adding or closing: the encoder must
+        # not be freed under it, or twice.
         self._working = threading.Lock()
 
     def add(self, chunks: Sequence[Chunk]) -> None:

@@ -166,9 +166,9 @@ class JobRunner:
         await self._halt()
 
     async def _insist(self, step: Callable[[], Awaitable[bool]]) -> None:
-        """Take a step as often as it needs."""
+        """Take a step as often as it needs, unless the lease is lost meanwhile."""
         done = False
-        while not done:
+        while not done and self._lost is None:
             try:
                 done = await step()
             except NotReadyError as error:

@@ -13,6 +13,7 @@ from serve_app.errors import ConflictError, NotFoundError, NotReadyError, ServeE
 from serve_app.jobs.crew import Crew
 from serve_app.jobs.live import LiveJob, load
 from serve_app.jobs.records import JobRecord, StateRecord
+from serve_app.jobs.store import RESTORE, DamagedRecordError
 from serve_app.jobs.views import JobView
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class Shelf:
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self._known: dict[str, tuple[JobRecord, StateRecord]] = {}
-        self._damaged: dict[str, ServeError] = {}
+        self._damaged: dict[str, str] = {}
         self._lives: OrderedDict[str, LiveJob] = OrderedDict()
         self._bytes: dict[str, int] = {}
         self._loading = asyncio.Lock()
@@ -53,20 +54,26 @@ class Shelf:
         ids = await io(store.ids)
         await io(store.sweep, ids)
         for job_id in ids:
+            record: JobRecord | None = None
             try:
                 record = await io(store.job, job_id)
                 self._known[job_id] = (record, await io(store.state, job_id))
                 if not self._known[job_id][1].status.ended:
                     await self.get(job_id)
-            except NotFoundError:  # half removed or half made: it does not exist
-                await io(store.forget, job_id)
-                self._known.pop(job_id, None)
             except NotReadyError:
                 raise
             except ServeError as error:
-                logger.error("job %s is damaged: %s", job_id, error)  # noqa: TRY400
                 self._known.pop(job_id, None)
-                self._damaged[job_id] = error
+                if record is None and isinstance(error, NotFoundError):
+                    # Half removed or half made: its record comes last and goes first.
+                    await io(store.forget, job_id)
+                    continue
+                logger.error("job %s is damaged: %s", job_id, error)  # noqa: TRY400
+                self._damaged[job_id] = (
+                    f"files of job {job_id} are missing; {RESTORE}"
+                    if isinstance(error, NotFoundError)
+                    else error.message
+                )
 
     def add(self, record: JobRecord, live: LiveJob) -> None:
         """A job was made."""
@@ -88,9 +95,8 @@ class Shelf:
         """
         async with self._loading:
             if job_id in self._damaged:
-                raise self._damaged[job_id]
-            if job_id not in self._known:
-                raise NotFoundError(f"There is no job {job_id[:40]!r}.")
+                raise DamagedRecordError(self._damaged[job_id])
+            self._line(job_id)
             if job_id not in self._lives:
                 crew, wall = self._crew, self._crew.rules.wall
                 self._lives[job_id] = await crew.io(load, crew.store, job_id, self._epoch, wall)
@@ -122,16 +128,15 @@ class Shelf:
             ConflictError: It has not ended.
             NotReadyError: The store can't be reached.
         """
-        if job_id not in self._damaged:
-            live = await self.get(job_id)
-            if not live.job.status.ended:
-                raise ConflictError(
-                    f"Job {job_id} is {live.job.status}; cancel it before it can be forgotten."
-                )
-            live.feed.close()
-        await self._crew.io(self._crew.store.forget, job_id)
-        for place in (self._known, self._damaged, self._lives, self._bytes):
-            place.pop(job_id, None)
+        async with self._loading:
+            if job_id not in self._damaged:
+                live = self._lives.get(job_id)
+                status = self._line(job_id)[1].status if live is None else live.job.status
+                if not status.ended:
+                    raise ConflictError(
+                        f"Job {job_id} is {status}; cancel it before it can be forgotten."
+                    )
+            await self._remove(job_id)
 
     def grown(self, job_id: str) -> None:
         """A job's files have changed: its size has to be looked at again."""
@@ -144,40 +149,65 @@ class Shelf:
             NotReadyError: The store can't be reached.
         """
         rules = self._crew.rules
-        ended = sorted((at, job_id) for job_id, at in self._ended() if at is not None)
+        idle = ((self._ended(job_id), job_id) for job_id in self._known)
+        ended = sorted((at, job_id) for at, job_id in idle if at is not None)
         for at, job_id in ended:
             if rules.wall() - at > rules.max_age_s:
-                await self.forget(job_id)
-        left = [job_id for _, job_id in ended if job_id in self._known]
-        total_bytes = 0
-        for job_id in list(self._known):
-            if job_id not in self._bytes or job_id not in left:
-                self._bytes[job_id] = await self._crew.io(self._crew.store.size_bytes, job_id)
-            total_bytes += self._bytes[job_id]
-        for job_id in left:
+                await self._retire(job_id)
+        sizes = {job_id: await self._size_bytes(job_id) for job_id in list(self._known)}
+        total_bytes = sum(sizes.values())
+        for _, job_id in ended:
             if total_bytes <= rules.max_bytes:
                 return
-            total_bytes -= self._bytes[job_id]
-            await self.forget(job_id)
+            if job_id in sizes and await self._retire(job_id):
+                total_bytes -= sizes[job_id]
 
     def make_room(self) -> None:
         """Let go of jobs that have ended and that nobody uses, but for the last few."""
         idle = [
             job_id
             for job_id, live in self._lives.items()
-            if live.job.status.ended and not live.readers and not live.dirty
+            if live.job.status.ended and not (live.readers or live.dirty or live.saving.locked())
         ]
         for job_id in idle[: -self._crew.rules.loaded_jobs or None]:
             live = self._lives.pop(job_id)
             self._known[job_id] = (live.record, live.state())
 
-    def _ended(self) -> Iterator[tuple[str, float | None]]:
-        for job_id, (_, state) in self._known.items():
-            live = self._lives.get(job_id)
-            if live is None:
-                yield job_id, state.ended
-            elif live.job.status.ended and not live.readers:
-                yield job_id, live.ended
+    def _line(self, job_id: str) -> tuple[JobRecord, StateRecord]:
+        known = self._known.get(job_id)
+        if known is None:
+            raise NotFoundError(f"There is no job {job_id[:40]!r}.")
+        return known
+
+    def _ended(self, job_id: str) -> float | None:
+        """When a job ended that nobody uses; None for any other."""
+        live = self._lives.get(job_id)
+        if live is not None:
+            return live.ended if live.job.status.ended and not live.readers else None
+        return self._line(job_id)[1].ended if job_id in self._known else None
+
+    async def _size_bytes(self, job_id: str) -> int:
+        known_bytes = self._bytes.get(job_id)
+        if known_bytes is not None and self._ended(job_id) is not None:
+            return known_bytes
+        size_bytes = await self._crew.io(self._crew.store.size_bytes, job_id)
+        if job_id in self._known:
+            self._bytes[job_id] = size_bytes
+        return size_bytes
+
+    async def _retire(self, job_id: str) -> bool:
+        """Remove a job unless someone has begun to use it; returns whether it is gone."""
+        async with self._loading:
+            if self._ended(job_id) is not None:
+                await self._remove(job_id)
+        return job_id not in self._known
+
+    async def _remove(self, job_id: str) -> None:
+        if job_id in self._lives:
+            self._lives[job_id].feed.close()
+        await self._crew.io(self._crew.store.forget, job_id)
+        for place in (self._known, self._damaged, self._lives, self._bytes):
+            place.pop(job_id, None)
 
 
 def _shelved(record: JobRecord, state: StateRecord) -> JobView:

@@ -12,8 +12,7 @@ from collections.abc import Hashable, Mapping
 from typing import Final
 
 from serve_app.core.plan import PlannedSegment, replan_halves, seed_of
-from serve_app.core.stitch import pause_s
-from serve_app.engines.base import Line, SpeakTask
+from serve_app.engines.base import SpeakTask
 from serve_app.errors import (
     BadAudioError,
     EngineError,
@@ -24,8 +23,8 @@ from serve_app.errors import (
 from serve_app.jobs.flight import Flight, Flights
 from serve_app.jobs.recorder import Heard, Spoken
 from serve_app.pieces import FanOutRules
+from serve_app.takes import MAX_SPLITS, lines_of
 
-_MAX_SPLITS: Final = 3
 _TEXT_SHOWN: Final = 80
 
 Options = tuple[tuple[str, float], ...]
@@ -75,7 +74,7 @@ class SegmentSpeaker:
         best, cause = await self._whole(planned)
         if best is not None and not best.info.findings:
             return [best]
-        halves = replan_halves(planned) if splits < _MAX_SPLITS else None
+        halves = replan_halves(planned) if splits < MAX_SPLITS else None
         if halves is None:
             return [_kept(best, planned, cause)]
         try:
@@ -132,15 +131,7 @@ class SegmentSpeaker:
         segment = planned.segment
         return SpeakTask(
             key=planned.key,
-            lines=tuple(
-                Line(
-                    speaker=said.speaker,
-                    voice=self._voices[said.speaker],
-                    text=said.text,
-                    pause_s=pause_s(said.before) if number else 0.0,
-                )
-                for number, said in enumerate(segment.utterances)
-            ),
+            lines=lines_of(segment, self._voices),
             seed=seed,
             est_s=segment.est_s,
             chunk_s=self._rules.behind_chunk_s,

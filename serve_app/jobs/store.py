@@ -46,6 +46,8 @@ JOB_ID: Final = re.compile(r"job_[0-9a-f]{24}")
 _TAKE: Final = re.compile(r"(\d{6})\.(\d{4})\.(\d{8})\.(\d{1,12})\.take")
 _STATE: Final = re.compile(r"state\.(\d{8})\.json")
 _HEAD_BYTES: Final = 16 * 1024
+RESTORE: Final = "restore it from a copy of the store, or delete the job and submit it again"
+"""What to do about a damaged job."""
 _EDITIONS_KEPT: Final = 2
 """Of a finished file: who downloads the old one can go on when a new one is there."""
 _R = TypeVar("_R", bound=Record)
@@ -298,8 +300,7 @@ class JobStore:
             return kind.model_validate_json(self._read(job_id, name))
         except ValidationError as error:
             raise DamagedRecordError(
-                f"{name} of job {job_id} is damaged ({error.error_count()} errors); restore it "
-                "from a copy of the store, or delete the job and submit it again"
+                f"{name} of job {job_id} is damaged ({error.error_count()} errors); {RESTORE}"
             ) from error
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from telemetry.core.sample import CardSample
+from telemetry.core.throttle import SLOWING
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,7 @@ def _fill(sample: CardSample) -> float | None:
 
 
 def _slowed(sample: CardSample) -> float | None:
-    reasons = ("hw_slowdown", "hw_thermal", "sw_thermal", "power_brake")
-    if sample.throttle is None:
-        return None
-    return float(any(reason in sample.throttle for reason in reasons))
+    return None if sample.throttle is None else float(not SLOWING.isdisjoint(sample.throttle))
 
 
 TRACKS: Final = (
@@ -190,6 +188,8 @@ class CardHistory:
 class FleetHistory:
     """The day of every card of a cluster, by UUID.
 
+    One thread adds; any thread may ask for a card meanwhile.
+
     Args:
         most_cards: Cards that are kept; the one that was silent longest leaves first.
     """
@@ -201,17 +201,18 @@ class FleetHistory:
     def add(self, samples: Iterable[CardSample]) -> None:
         """Keep samples of any cards, each card's in the order of time."""
         for sample in samples:
-            card = self._cards.pop(sample.uuid, None) or CardHistory()
+            if (card := self._cards.get(sample.uuid)) is None:
+                card = self._cards[sample.uuid] = CardHistory()
             card.add(sample)
-            self._cards[sample.uuid] = card
-        while len(self._cards) > self._most_cards:
-            del self._cards[next(iter(self._cards))]
+        if (more := len(self._cards) - self._most_cards) > 0:
+            for uuid in sorted(self._cards, key=self._heard)[:more]:
+                del self._cards[uuid]
 
     def card(self, uuid: str) -> CardHistory | None:
         """One card's day, if it is known."""
         return self._cards.get(uuid)
 
-    @property
-    def uuids(self) -> tuple[str, ...]:
-        """The cards that are known, the longest silent first."""
-        return tuple(self._cards)
+    def _heard(self, uuid: str) -> float:
+        """Unix time of a card's newest sample."""
+        last = self._cards[uuid].last
+        return 0.0 if last is None else last.timestamp

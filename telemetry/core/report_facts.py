@@ -84,7 +84,7 @@ class ReportFacts:
     Args:
         start, end: Unix times, s.
         cards: By host and index.
-        models: By engine and name.
+        models: By engine and name; all that they did since the nodes' telemetry started.
         alerts: Alerts that are on at the end, for people.
         problems: What the telemetry itself could not see, for people.
     """
@@ -111,10 +111,14 @@ class ReportFacts:
 
     @property
     def energy_per_audio_minute_j(self) -> float | None:
-        """Energy of all cards for each minute of speech that was made; None without either."""
-        audio_s = sum(model.audio_s for model in self.models)
-        energy_j = self.energy_j
-        return None if energy_j is None or audio_s <= 0 else energy_j / (audio_s / 60)
+        """What a minute of speech took of its card: the segments' mean, right to 2.5 %.
+
+        Of all segments since the nodes' telemetry started, as :attr:`models` is: not of the time
+        of the report. None where no segment's energy is known.
+        """
+        sketches = [model.energy_j_per_min for model in self.models]
+        count = sum(sketch.count for sketch in sketches)
+        return sum(sketch.total for sketch in sketches) / count if count else None
 
 
 def card_facts(

@@ -121,7 +121,7 @@ def synthesis_signals(
 
     Args:
         records: Its latest syntheses; those that were cancelled count for nothing.
-        queue_age_s: How long the longest waiting request waits, where that is known.
+        queue_age_s: How long one waited for a slot at most, where that is known.
     """
     counted = [record for record in records if record.error != CANCELLED]
     spoken = [record for record in counted if record.error is None and record.audio_s > 0]

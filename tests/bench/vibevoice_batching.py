@@ -23,9 +23,9 @@ from unittest import mock
 import torch
 from numpy.random import default_rng
 
+from serve_app.core.vram import FRAMES_PER_S
 from serve_app.engines.base import Line
 from serve_app.engines.slots import Slots
-from serve_app.engines.vibevoice import FRAMES_PER_S
 from serve_app.engines.vibevoice_load import Checkpoint, LoadedModel, load
 from serve_app.engines.vibevoice_loop import Batch, Row
 from serve_app.engines.vibevoice_order import Ended, Order

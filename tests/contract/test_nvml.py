@@ -323,6 +323,19 @@ def test_a_signal_that_fails_is_absent_and_told_until_it_works_again(
     assert child("problems") == []
 
 
+def test_a_signal_that_failed_and_is_then_refused_is_no_trouble_any_more(
+    start: Start, state: Path
+) -> None:
+    card = cards(1)[0]
+    write_state(state, [replace(card, refuses={"power": UNKNOWN})])
+    child = start()
+    child("read")
+    assert child("problems") == [f"card 0 ({card.uuid}): power: Unknown Error"]
+    write_state(state, [replace(card, refuses={"power": NOT_SUPPORTED})])
+    assert absent(child("read")[0]) == {"power_w"}
+    assert child("problems") == []
+
+
 def test_a_card_that_answers_nothing_but_errors_can_t_be_read(start: Start, state: Path) -> None:
     good, bad = cards(2)
     write_state(state, [good, replace(bad, refuses=dict.fromkeys(ABSENT | {"margin": 0}, UNKNOWN))])

@@ -23,7 +23,6 @@ from typer.testing import CliRunner
 from serve_app.checkup import look as look_module
 from serve_app.checkup.bounded import within
 from serve_app.checkup.cards import card_of, found_in
-from serve_app.checkup.driver import DriverAnswer
 from serve_app.checkup.look import find_torch, wanted_of
 from serve_app.checkup.surroundings import find_engines, look_at_collector, look_at_port
 from serve_app.checkup.weights import find_weights, hub_cache
@@ -46,6 +45,7 @@ from serve_app.core.vram import PUBLISHED, ModelShape, ModelSize, segment_column
 from telemetry.core.sample import CardSample
 from telemetry.core.window import AgedSample, Totals
 from telemetry.node import NodeSnapshot
+from telemetry.nvml_driver import DriverAnswer
 from tests.driver.build import GIB, build, cards, environment, write_state
 
 ROOT = Path(__file__).parents[2]

@@ -131,6 +131,9 @@ BOMB = '<!DOCTYPE html [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
         (page("<div>" * (MAX_DEPTH + 1) + "</div>" * (MAX_DEPTH + 1)), "nest deeper"),
         (b'<?xml version="1.0" encoding="utf-8"?><html>\xff</html>', "as it claims"),
         (b'<?xml version="1.0" encoding="x-none"?><html/>', "x-none as it claims"),
+        (b'<?xml version="1.0" encoding="undefined"?><html/>', "undefined is no character set"),
+        (b'<?xml version="1.0" encoding="Punycode"?><html/>-a', "is no character set"),
+        (b'<?xml version="1.0" encoding="unicode-escape"?><html/>', "is no character set"),
         (
             page("<p>&x;</p>", doctype='<!DOCTYPE html SYSTEM "file:///etc/passwd">'),
             "&x; is not defined",
@@ -191,6 +194,15 @@ def test_other_ways_of_packing_are_refused() -> None:
         read(packed.getvalue())
 
 
+@pytest.mark.parametrize("flag", [0x01, 0x20, 0x40])
+def test_encryption_and_patches_are_refused(flag: int) -> None:
+    data = bytearray(epub({"a.xhtml": page("<p>x</p>")}))
+    entry = data.index(b"OEBPS/a.xhtml", data.index(b"PK\x01\x02")) - 46
+    struct.pack_into("<H", data, entry + 8, flag)
+    with pytest.raises(InvalidInputError, match=r"encrypted, or packed|damaged"):
+        read(bytes(data))
+
+
 def test_a_protected_book_is_refused_but_not_one_with_protected_fonts() -> None:
     def locked(path: str) -> bytes:
         reference = f"<e><CipherReference URI='{path}'/></e>"
@@ -220,3 +232,9 @@ def test_a_book_without_its_parts_says_which(files: dict[str, str], says: str) -
 def test_a_reading_order_of_nothing_is_told() -> None:
     with pytest.raises(InvalidInputError, match="'p9'"):
         read(epub({"a.xhtml": page("")}, spine='<itemref idref="p9"/>'))
+
+
+def test_a_reading_order_without_end_is_refused() -> None:
+    order = '<itemref idref="p0"/>' * (MAX_ENTRIES + 1)
+    with pytest.raises(InvalidInputError, match=f"more than {MAX_ENTRIES} pages"):
+        read(epub({"a.xhtml": page("<p>x</p>")}, spine=order))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
 from telemetry.core.alert_rules import RULES
 from telemetry.core.messages import Message
@@ -106,6 +107,16 @@ async def test_a_report_tells_the_hour_of_every_card() -> None:
     assert facts.simulated
     assert "| host-1 card 1 (simulated) |" in scene.watch.report(1.0, "en", as_html=False)
     assert "模拟" in scene.watch.report(1.0, "zh", as_html=True)
+
+
+async def test_alerts_of_a_node_that_left_are_not_on_in_a_report() -> None:
+    hot = ActiveAlert("card_hot", "warning", "card hot", "SIM", "a card", 81.0, "C", simulated=True)
+    scene = Scene(Fleet(alerts=(hot,)))
+    await scene.go(2)
+    assert scene.watch.facts(1.0).alerts == ("card hot: a card",) * 2
+    scene.fleet.nodes_number = 1
+    await scene.go(2)
+    assert scene.watch.facts(1.0).alerts == ("card hot: a card",)
 
 
 async def test_a_report_is_written_on_its_day_and_sent(tmp_path: Path) -> None:

@@ -308,6 +308,7 @@ async def test_bad_uploads_are_refused(tmp_path: Path) -> None:
             ({"book": ("it.txt", b"Hello.")}, {}, "book"),
             ({"file": ("it.txt", b"Hello.")}, {"input": "Hello."}, "either"),
             ({"file": ("it.txt", b"Hello.")}, {"seed": "x"}, "seed"),
+            ({"file": ("it.txt", b"Hello.")}, {"metadata": "[" * 100_000}, "metadata"),
         ):
             answer = await on.http.post("/v1/jobs", files=files, data=data)
             assert answer.status_code == 400

@@ -59,10 +59,14 @@ def facts_of(
     return facts
 
 
-def report(*cards: CardFacts, records: tuple[SynthesisRecord, ...] = (RECORD,)) -> ReportFacts:
+def report(
+    *cards: CardFacts,
+    records: tuple[SynthesisRecord, ...] = (RECORD,),
+    energy_j_per_min: float | None = 400.0,
+) -> ReportFacts:
     book = ModelBook()
     for one in records:
-        book.add(one)
+        book.add(one, energy_j_per_min)
     return ReportFacts(START, START + HOUR, cards, book.stats, ("card hot",), ())
 
 
@@ -85,8 +89,15 @@ def test_facts_are_those_of_the_hour() -> None:
     assert facts.energy_j == pytest.approx(300.0 * HOUR, rel=1e-3)
     assert facts.least_margin_c == pytest.approx(25.0, abs=0.1)
     whole = report(facts)
-    assert whole.energy_per_audio_minute_j == pytest.approx(300.0 * HOUR / (10 / 60), rel=1e-3)
+    assert whole.energy_per_audio_minute_j == pytest.approx(400.0, rel=0.025)
+    assert "0.30 kWh" in to_markdown(whole, ThermalRules())
     assert advice(facts) == []
+
+
+def test_energy_of_a_minute_of_speech_does_not_depend_on_the_time_of_the_report() -> None:
+    hour, minute = report(facts_of(minutes=60)), report(facts_of(minutes=1))
+    assert hour.energy_j != minute.energy_j
+    assert hour.energy_per_audio_minute_j == minute.energy_per_audio_minute_j
 
 
 def test_a_card_that_was_not_seen_or_tells_nothing_has_no_made_up_facts() -> None:
@@ -95,7 +106,7 @@ def test_a_card_that_was_not_seen_or_tells_nothing_has_no_made_up_facts() -> Non
     assert card_facts(history, **told) is None  # type: ignore[arg-type]
     blank = facts_of(power_w=None, gpu_util=None, throttle=None, mem_used_bytes=None)
     assert (blank.energy_j, blank.util, blank.slowed, blank.mem_fill) == (None, None, None, None)
-    assert report(blank).energy_per_audio_minute_j is None
+    assert report(blank, energy_j_per_min=None).energy_per_audio_minute_j is None
 
 
 def test_time_without_readings_is_found() -> None:

@@ -26,11 +26,11 @@ from telemetry.core.sample import SynthesisRecord
 from telemetry.core.stopwatch import Stopwatch
 from telemetry.instruments import REQUEST_INSTRUMENTS, SYNTHESIS_INSTRUMENTS, Kind
 from telemetry.spans import (
-    current_trace_id,
     describe,
     open_span,
     segment_span,
     synthesis_span,
+    trace_id_of,
     work_span,
 )
 from telemetry.speech_metrics import NoSynthesisHook, RequestMetrics, SynthesisMetrics
@@ -110,12 +110,12 @@ async def test_a_call_started_inside_active_becomes_a_child_even_if_it_runs_late
 ) -> None:
     async def call() -> str:
         with synthesis_span(model="tts-1", engine="piper"):
-            return current_trace_id()
+            return trace_id_of(trace.get_current_span())
 
     with segment_span(index=4, attempt=2, key="k", characters=30) as segment:
         with segment.active():
             task = asyncio.create_task(call())
-        assert current_trace_id() == ""
+        assert trace_id_of(trace.get_current_span()) == ""
         assert await task == segment.trace_id
     child, parent = only(finished, "text_to_speech tts-1"), only(finished, "segment")
     assert child.parent == parent.get_span_context()

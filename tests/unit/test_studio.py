@@ -99,8 +99,8 @@ def test_the_config_serves_both() -> None:
 def test_gradio_and_plotly_are_imported_by_the_page_alone() -> None:
     code = (
         "import sys, serve_app.cli, serve_app.app, serve_app.ui.studio\n"
-        "import serve_app.ingress.http, serve_app.ingress.routes_monitor as monitor\n"
-        "assert monitor.find_plotly_js() is not None\n"
+        "import serve_app.ingress.http, telemetry.report\n"
+        "assert telemetry.report.find_plotly_js() is not None\n"
         "print(sorted({'gradio', 'plotly'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import Any
 from unittest import mock
 
@@ -27,6 +28,7 @@ from serve_app.engines.vibevoice_frame import Device
 from serve_app.engines.vibevoice_load import Checkpoint, load
 from serve_app.engines.vibevoice_loop import Batch
 from serve_app.engines.vibevoice_memory import card_memory
+from serve_app.engines.vibevoice_slots import COLUMN_BUCKET, KvSlots
 from serve_app.errors import (
     ConfigError,
     EngineCrashedError,
@@ -291,3 +293,23 @@ class TestReadings:
         assert tiny().memory is None
         with mock.patch("torch.cuda.mem_get_info", return_value=(300, 1000)):
             assert vibevoice_load._memory(self.card, 100) == used
+
+
+def test_slots_that_could_not_grow_take_what_fits() -> None:
+    slots = KvSlots(layers=2, heads=1, dim=2, like=torch.zeros(1))
+    slots.ensure(1, 1)
+    written = [torch.ones(1, 1, COLUMN_BUCKET, 2)] * 2
+    slots.put(0, written, written)
+    make = slots._new
+    room = chain([make], repeat(None))
+
+    def short(*size: int) -> torch.Tensor:
+        if (found := next(room)) is None:
+            raise torch.OutOfMemoryError("out of memory")
+        return found(*size)
+
+    with mock.patch.object(slots, "_new", short), pytest.raises(torch.OutOfMemoryError):
+        slots.ensure(4, 3 * COLUMN_BUCKET)
+    slots.ensure(2, 2 * COLUMN_BUCKET)
+    assert all(layer.shape == (4, 1, 2 * COLUMN_BUCKET, 2) for layer in slots.keys + slots.values)
+    assert all((layer[0, 0, :COLUMN_BUCKET] == 1).all() for layer in slots.keys + slots.values)

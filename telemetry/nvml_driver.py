@@ -1,4 +1,4 @@
-"""What NVIDIA's driver says about itself; the cards are read by ``telemetry``."""
+"""What NVIDIA's driver says about itself; its cards are read by :mod:`telemetry.nvml`."""
 
 from __future__ import annotations
 
