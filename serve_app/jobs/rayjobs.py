@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Final
@@ -60,7 +61,7 @@ class RunningJobs:
         self._lookups = {True: 0, False: 0}
         logs.install()
         self._exported = start_metrics(
-            f"jobs-{serve.get_replica_context().replica_id.unique_id}",
+            f"jobs-{uuid.uuid4().hex}",
             {"ray.node_id": ray.get_runtime_context().get_node_id()},
         )
         self._metrics = None if self._exported is None else CacheMetrics(self._exported.meter)

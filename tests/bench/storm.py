@@ -47,6 +47,8 @@ _GOOD, _RUDE = "vvs-good", "vvs-rude"
 _SLOTS, _RUDE_STREAMS, _GOOD_CLIENTS = 8, 6, 3
 _BODY_S, _SEND_S = 1.0, 2.0
 _SETTLE_S = 20.0
+_POOLED: Final = ("asyncio_", "uvloop_", "AnyIO worker thread")
+"""Threads of the loop's own bounded pools, which grow to their bound as they are used."""
 _SHORT: Final = "Hello, is anybody there? I should like to speak to the lady of the house."
 _LONG: Final = "There was once a sentence that went on and on, and nobody could stop it. " * 60
 _PATH: Final = "/v1/audio/speech"
@@ -91,7 +93,7 @@ class Target:
         tasks = asyncio.run_coroutine_threadsafe(_tasks(), self.loop).result(10)
         return {
             "tasks": tasks,
-            "threads": threading.active_count(),
+            "threads": sum(not t.name.startswith(_POOLED) for t in threading.enumerate()),
             "files": len(list(Path("/proc/self/fd").iterdir())),
             "places": self.pool.used + self.pool.waiting,
             "streams": self.outcomes.running,
