@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from serve_app.core.fair import FairPool
 from serve_app.errors import AllPausedError
 from telemetry.cluster import ClusterSnapshot
+from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.thermal import GuardState, slots_of
-from telemetry.node import ReplicaLoad
 
 logger = logging.getLogger(__name__)
 

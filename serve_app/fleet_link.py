@@ -9,6 +9,7 @@ from opentelemetry.context import Context
 
 from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
+from telemetry.core.channels import ChannelCount
 from telemetry.core.history import Window
 from telemetry.core.messages import Language
 from telemetry.core.request import RequestRecord
@@ -35,6 +36,10 @@ class Watch(Protocol):
 
     async def alerts(self) -> tuple[ActiveAlert, ...]:
         """Alerts of the fleet that are on; may raise."""
+        ...
+
+    async def channels(self) -> tuple[ChannelCount, ...]:
+        """What became of the fleet's messages, by channel; may raise."""
         ...
 
     async def report(self, hours: float, language: Language, *, as_html: bool) -> str:
@@ -69,9 +74,15 @@ class FleetLink:
     async def metrics(self) -> str:
         """The body of ``GET /metrics``."""
         # No sample is newer: the newest of each card is in the snapshots anyway.
-        snapshot, alerts = await asyncio.gather(self._view.gather(_NO_HISTORY), self.alerts())
+        snapshot, alerts, channels = await asyncio.gather(
+            self._view.gather(_NO_HISTORY), self.alerts(), self.channels()
+        )
         return await asyncio.to_thread(
-            metrics_text, snapshot, requests=self._book.stats, fleet_alerts=alerts
+            metrics_text,
+            snapshot,
+            requests=self._book.stats,
+            fleet_alerts=alerts,
+            fleet_channels=channels,
         )
 
     async def alerts(self) -> tuple[ActiveAlert, ...]:
@@ -81,6 +92,15 @@ class FleetLink:
         try:
             return await asyncio.wait_for(self.watch.alerts(), _ALERTS_TIMEOUT_S)
         except Exception:  # noqa: BLE001 - the nodes' own alerts are told all the same
+            return ()
+
+    async def channels(self) -> tuple[ChannelCount, ...]:
+        """What became of the fleet's messages; nothing while the watch does not answer."""
+        if self.watch is None:
+            return ()
+        try:
+            return await asyncio.wait_for(self.watch.channels(), _ALERTS_TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - the nodes' own messages are told all the same
             return ()
 
 

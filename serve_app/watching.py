@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from serve_app.config import Settings, channel_url
-from telemetry.fleet_watch import ReportSchedule
-from telemetry.node import TelemetryConfig
+from telemetry.fleet_report import ReportSchedule
 from telemetry.notify import Channel
+from telemetry.watch_config import TelemetryConfig
 
 
 def telemetry_config(settings: Settings) -> TelemetryConfig:

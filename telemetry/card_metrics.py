@@ -15,16 +15,15 @@ from telemetry.instrument import Instrument, Kind
 from telemetry.readings import READ, NodeReadings, Point
 
 
-def observe_cards(meter: Meter, readings: NodeReadings, *, stale_after_s: float) -> None:
+def observe_cards(meter: Meter, readings: NodeReadings) -> None:
     """Register a node's card metrics.
 
     Args:
         meter: Where to register.
         readings: What the node knows.
-        stale_after_s: Age from which only a card's age is told.
     """
     for instrument, read in READ.items():
-        observe(meter, instrument, partial(read, readings, stale_after_s))
+        observe(meter, instrument, partial(read, readings))
 
 
 def observe(meter: Meter, spec: Instrument, points: Callable[[], Iterator[Point]]) -> None:

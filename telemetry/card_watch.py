@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from telemetry.core.alerts import AlertBook, AlertRule, Notice, Subject
@@ -108,6 +108,21 @@ class CardWatch:
         self._now_s = 0.0
         self._lock = threading.Lock()
 
+    def adopt(
+        self, *, thermal: ThermalRules, alerts: Iterable[AlertRule], stale_after_s: float
+    ) -> None:
+        """Judge by other rules from now on; guards and alerts go on from where they are."""
+        with self._lock:
+            self._thermal, self._stale_after_s = thermal, stale_after_s
+            self._book.adopt(alerts)
+
+    def forget(self, uuids: Collection[str]) -> None:
+        """Forget cards that are no longer watched, with their alerts."""
+        with self._lock:
+            for uuid in uuids:
+                self._cards.pop(uuid, None)
+            self._book.forget(uuids)
+
     def tick(
         self, now_s: float, latest: Iterable[AgedSample], xids: Iterable[XidEvent] = ()
     ) -> tuple[Notice, ...]:
@@ -164,7 +179,7 @@ class CardWatch:
     def _signals(
         self, card: _Card, aged: AgedSample, xids: list[XidEvent], now_s: float
     ) -> dict[str, float]:
-        onsets = card.onsets.seen(now_s, on=bool(is_slowed(aged.sample)))
+        onsets = card.onsets.seen(now_s, on=is_slowed(aged.sample))
         return card_signals(
             aged,
             guard=card.guard,

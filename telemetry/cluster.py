@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from telemetry.core.window import AgedSample
-from telemetry.node import NodeSnapshot
+from telemetry.snapshot import NodeSnapshot
 
 NodeState = Literal["ok", "slow", "failed", "dead"]
 
@@ -30,7 +30,7 @@ class NodeInfo:
 
 
 class ClusterSource(Protocol):
-    """Where the cluster view asks; Ray in production (:class:`telemetry.actor.RayCluster`)."""
+    """Where the cluster view asks; in production :class:`telemetry.ray_cluster.RayCluster`."""
 
     async def nodes(self) -> tuple[NodeInfo, ...]:
         """The nodes that are alive."""
@@ -148,7 +148,9 @@ class ClusterView:
     async def _follow_nodes(self, timeout_s: float) -> str | None:
         """Renew the list of nodes; the reason if that failed."""
         try:
-            self._nodes = await asyncio.wait_for(self._source.nodes(), timeout_s)
+            # Not wait_for, which swallows a cancellation that comes with the answer.
+            async with asyncio.timeout(timeout_s):
+                self._nodes = await self._source.nodes()
         except TimeoutError:
             return f"the list of nodes did not come within {timeout_s:g} s"
         except Exception as error:  # noqa: BLE001 - whatever the source raises, the view answers

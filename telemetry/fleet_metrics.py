@@ -14,14 +14,16 @@ from typing import Final
 from telemetry import instruments as i
 from telemetry.card_watch import ActiveAlert, CardGuard
 from telemetry.cluster import ClusterSnapshot, NodeView
+from telemetry.core.channels import ChannelCount
 from telemetry.core.model_book import ModelStats, Sketch
+from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.request_book import RequestStats
 from telemetry.core.sample import XidEvent
 from telemetry.core.window import AgedSample
 from telemetry.instrument import Instrument
-from telemetry.node import NodeSnapshot, ReplicaLoad
 from telemetry.prometheus import Distribution, Family, exposition
-from telemetry.readings import READ, Attributes, Point, alert_points
+from telemetry.readings import READ, Attributes, Point, alert_points, notice_points, waiting_points
+from telemetry.snapshot import NodeSnapshot
 from telemetry.spans import OPERATION
 
 _MODEL_SKETCHES: Final[tuple[tuple[Instrument, str], ...]] = (
@@ -44,6 +46,7 @@ def metrics_text(
     *,
     requests: Iterable[RequestStats] = (),
     fleet_alerts: Iterable[ActiveAlert] = (),
+    fleet_channels: Iterable[ChannelCount] = (),
 ) -> str:
     """The cluster in Prometheus' text format; takes a while for a large one, call it in a thread.
 
@@ -51,11 +54,21 @@ def metrics_text(
         snapshot: What the nodes know.
         requests: What this ingress answered.
         fleet_alerts: Alerts that no single node has.
+        fleet_channels: What became of the messages about those.
     """
-    nodes = [_Node(view, view.snapshot) for view in snapshot.nodes if view.snapshot is not None]
+    nodes = [
+        _Node(view, view.snapshot, snapshot.stale_after_s)
+        for view in snapshot.nodes
+        if view.snapshot is not None
+    ]
+    fleet: dict[Instrument, Iterable[Point]] = {
+        i.ALERTS: alert_points(fleet_alerts),
+        i.NOTICES: notice_points(channels := tuple(fleet_channels)),
+        i.NOTICES_WAITING: waiting_points(channels),
+    }
     alive = [node for node in nodes if node.view.state != "dead"]
     families = [
-        *_node_families(alive, snapshot.stale_after_s, fleet_alerts),
+        *_node_families(alive, fleet),
         *_model_families(alive),
         *_request_families(tuple(requests)),
     ]
@@ -68,6 +81,7 @@ class _Node:
 
     view: NodeView
     known: NodeSnapshot
+    stale_after_s: float
 
     @property
     def labels(self) -> Attributes:
@@ -88,19 +102,21 @@ class _Node:
     def faults(self) -> tuple[XidEvent, ...]:
         return self.known.faults
 
+    def channels(self) -> tuple[ChannelCount, ...]:
+        return self.known.channels
+
 
 def _node_families(
-    nodes: list[_Node], stale_after_s: float, fleet_alerts: Iterable[ActiveAlert]
+    nodes: list[_Node], fleet: Mapping[Instrument, Iterable[Point]]
 ) -> Iterator[Family]:
+    """What each node tells, and what the fleet's watch adds to it."""
     for instrument, read in READ.items():
         points: list[Point] = [
             (value, {**attributes, **node.labels})
             for node in nodes
-            for value, attributes in read(node, stale_after_s)
+            for value, attributes in read(node)
         ]
-        if instrument is i.ALERTS:
-            points += alert_points(fleet_alerts)
-        yield Family(instrument, points)
+        yield Family(instrument, [*points, *fleet.get(instrument, ())])
     failing = [(node.known.export_failing_s, node.labels) for node in nodes]
     yield Family(i.EXPORT_FAILING, [(for_s, told) for for_s, told in failing if for_s is not None])
 

@@ -12,54 +12,27 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from telemetry.card_watch import ActiveAlert, active_alerts
-from telemetry.cluster import ClusterSnapshot, ClusterView, NodeView
-from telemetry.core.alerts import AlertBook, AlertRule, Subject
-from telemetry.core.history import STEPS, TRACKS, FleetHistory, Step, Window
+from telemetry.cluster import ClusterSnapshot, ClusterView
+from telemetry.core.alerts import AlertRule, Subject
+from telemetry.core.channels import ChannelCount
+from telemetry.core.history import STEPS, TRACKS, Step, Window
 from telemetry.core.messages import Language, Message, message_of
-from telemetry.core.model_book import merge_models
-from telemetry.core.report_facts import CardFacts, ReportFacts, card_facts
+from telemetry.core.report_facts import ReportFacts
 from telemetry.core.sample import SynthesisRecord
 from telemetry.core.signals import synthesis_signals
 from telemetry.core.thermal import ThermalRules
-from telemetry.report import find_plotly_js, to_html, to_markdown
+from telemetry.fleet_memory import FleetMemory, MostCards
+from telemetry.fleet_report import ReportSchedule, fleet_facts, report_text, write_report
 
 logger = logging.getLogger(__name__)
 
 PERIOD_S: Final = 2.0
 OVERLAP_S: Final = 3.0
 """How far a question reaches back behind the last one, apart from what nodes' clocks lag."""
-CARDS_REMEMBERED_S: Final = 6 * 3600.0
 RECENT_S: Final = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class ReportSchedule:
-    """When a report is written by itself.
-
-    Args:
-        folder: Where to; the newest replaces the one before it.
-        every_h: Hours between two reports, and the time that each is about.
-    """
-
-    folder: Path
-    every_h: float = 24.0
-
-
-class _MostCards:
-    """The most cards that a node has shown lately."""
-
-    def __init__(self) -> None:
-        self._most, self._at = 0, 0.0
-
-    def missing(self, count: int, now_s: float) -> int:
-        if count >= self._most or now_s - self._at > CARDS_REMEMBERED_S:
-            self._most, self._at = count, now_s
-        return self._most - count
 
 
 class FleetWatch:
@@ -72,7 +45,8 @@ class FleetWatch:
         post: Takes a message and returns at once.
         language: Of messages and of scheduled reports.
         schedule: When reports are written, or None.
-        history: What is known of the cards before; new where nothing is.
+        channels: What became of what was posted.
+        memory: What another watch has known before; new where nothing is.
         clock: Monotonic time, s.
         wall: Unix time, s.
     """
@@ -86,20 +60,23 @@ class FleetWatch:
         post: Callable[[Message], None],
         language: Language = "en",
         schedule: ReportSchedule | None = None,
-        history: FleetHistory | None = None,
+        channels: Callable[[], tuple[ChannelCount, ...]] = tuple,
+        memory: FleetMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._view, self._thermal, self._post = view, thermal, post
         self._language, self._schedule = language, schedule
         self._clock, self._wall = clock, wall
-        self._book = AlertBook(alerts)
-        self.history = FleetHistory() if history is None else history
-        self._most_cards: dict[str, _MostCards] = {}
+        self._channels = channels
+        if memory is None:
+            memory = FleetMemory(alerts, wall())
+        else:
+            memory.book.adopt(alerts)
+        self.memory = memory
         self._asked_at: float | None = None
         self._lag_s = 0.0
         self._last: ClusterSnapshot | None = None
-        self._reported_at = wall()
 
     async def run(self) -> None:
         """Look every two seconds until cancelled."""
@@ -120,10 +97,8 @@ class FleetWatch:
         snapshot = await self._view.gather(since)
         self._last, self._asked_at = snapshot, asked_at
         self._lag_s = _lag_s(snapshot, asked_at)
-        for node in snapshot.nodes:
-            if node.snapshot is not None:
-                self.history.add(node.snapshot.samples)
-        notices = self._book.update(self._clock(), self._signals(snapshot))
+        self.memory.note(snapshot, self._wall())
+        notices = self.memory.book.update(self._clock(), self._signals(snapshot))
         if notices:
             self._post(message_of(notices, self._language))
         await self._report_if_due()
@@ -142,7 +117,7 @@ class FleetWatch:
                 f"no history of {track!r} at {step_s} s; tracks are "
                 f"{', '.join(known.name for known in TRACKS)}, steps {', '.join(map(str, steps))}"
             )
-        found = {uuid: self.history.card(uuid) for uuid in uuids}
+        found = {uuid: self.memory.history.card(uuid) for uuid in uuids}
         step: Step = steps[step_s]
         return {
             uuid: card.windows(track, step, since)
@@ -152,55 +127,28 @@ class FleetWatch:
 
     def alerts(self) -> tuple[ActiveAlert, ...]:
         """Alerts of the fleet that are on; those of cards are in their nodes' snapshots."""
-        return active_alerts(self._book)
+        return active_alerts(self.memory.book)
+
+    def channels(self) -> tuple[ChannelCount, ...]:
+        """What became of the messages about the fleet, by channel."""
+        return self._channels()
 
     def facts(self, hours: float) -> ReportFacts:
         """What a report about the last *hours* tells."""
         end = self._wall()
-        start = end - hours * 3600
-        nodes = self._last.nodes if self._last is not None else ()
-        cards = [fact for node in nodes for fact in self._node_facts(node, start, end)]
-        snapshots = [node.snapshot for node in nodes if node.snapshot is not None]
-        there = [n.snapshot for n in nodes if n.snapshot is not None and n.state != "dead"]
-        active = [*self.alerts(), *(alert for s in there for alert in s.alerts)]
-        problems = [f"{node.host}: {node.problem}" for node in nodes if node.problem]
-        problems += [f"{s.host}: {problem}" for s in snapshots for problem in s.problems]
-        return ReportFacts(
-            start,
-            end,
-            tuple(sorted(cards, key=lambda card: (card.host, card.sample.index))),
-            merge_models(model for s in snapshots for model in s.models),
-            tuple(f"{alert.title}: {alert.label}" for alert in active),
-            tuple(problems),
+        return fleet_facts(
+            self.memory,
+            self._last.nodes if self._last is not None else (),
+            start=end - hours * 3600,
+            end=end,
+            thermal=self._thermal,
+            alerts=self.alerts(),
+            channels=self.channels(),
         )
 
     def report(self, hours: float, language: Language, *, as_html: bool) -> str:
         """The report about the last *hours*; takes a while, call it in a thread of its own."""
-        facts = self.facts(hours)
-        if not as_html:
-            return to_markdown(facts, self._thermal, language)
-        plotly = find_plotly_js()
-        script = None if plotly is None else plotly.read_text(encoding="utf-8")
-        return to_html(facts, self._thermal, language, plotly_js=script)
-
-    def _node_facts(self, node: NodeView, start: float, end: float) -> list[CardFacts]:
-        facts = []
-        xids = node.snapshot.xids if node.snapshot is not None else ()
-        for aged in node.cards:
-            uuid = aged.sample.uuid
-            history = self.history.card(uuid)
-            found = history and card_facts(
-                history,
-                host=node.host,
-                node=node.id,
-                start=start,
-                end=end,
-                limits=self._thermal.celsius,
-                xids=[event for event in xids if event.uuid == uuid],
-            )
-            if found:
-                facts.append(found)
-        return facts
+        return report_text(self.facts(hours), self._thermal, language, as_html=as_html)
 
     def _signals(self, snapshot: ClusterSnapshot) -> dict[Subject, dict[str, float]]:
         signals: dict[Subject, dict[str, float]] = {}
@@ -211,11 +159,11 @@ class FleetWatch:
             if failing_s is not None:
                 told["export_failing_s"] = failing_s
             if node.snapshot is not None and node.state == "ok":
-                most = self._most_cards.setdefault(node.id, _MostCards())
+                most = self.memory.most_cards.setdefault(node.id, MostCards())
                 told["cards_missing"] = float(most.missing(len(node.snapshot.latest), now_s))
             signals[Subject(node.id, node.host)] = told
-        for gone in set(self._most_cards) - {node.id for node in snapshot.nodes}:
-            del self._most_cards[gone]
+        for gone in set(self.memory.most_cards) - {node.id for node in snapshot.nodes}:
+            del self.memory.most_cards[gone]
         for model, records in self._recent(snapshot).items():
             waited_s = max(record.queue_s for record in records)
             simulated = any(record.simulated for record in records)
@@ -228,32 +176,24 @@ class FleetWatch:
         recent: dict[str, list[SynthesisRecord]] = {}
         for node in snapshot.nodes:
             for record in node.snapshot.records if node.snapshot is not None else ():
-                if record.timestamp > after:
+                if self.memory.ended_at(node.id, record) > after:
                     recent.setdefault(record.model, []).append(record)
         return recent
 
     async def _report_if_due(self) -> None:
-        schedule = self._schedule
-        if schedule is None or self._wall() - self._reported_at < schedule.every_h * 3600:
+        schedule, now = self._schedule, self._wall()
+        if schedule is None or now - self.memory.reported_at < schedule.every_h * 3600:
             return
-        self._reported_at = self._wall()
+        self.memory.reported_at = now
+        facts = self.facts(schedule.every_h)
         try:
-            text = await asyncio.to_thread(self._write, schedule)
+            text = await asyncio.to_thread(
+                write_report, schedule.folder, facts, self._thermal, self._language
+            )
         except OSError as error:
             logger.warning("the health report could not be written: %s", error)
             return
         self._post(Message("vibevoice-serve: health report", text, urgent=False))
-
-    def _write(self, schedule: ReportSchedule) -> str:
-        """Write both files, whole or not at all; returns the Markdown."""
-        schedule.folder.mkdir(parents=True, exist_ok=True)
-        markdown = self.report(schedule.every_h, self._language, as_html=False)
-        page = self.report(schedule.every_h, self._language, as_html=True)
-        for name, text in (("report.md", markdown), ("report.html", page)):
-            unfinished = schedule.folder / f".{name}.new"
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(schedule.folder / name)
-        return markdown
 
 
 def _lag_s(snapshot: ClusterSnapshot, now: float) -> float:

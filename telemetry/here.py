@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 
 from telemetry.cluster import NodeInfo
-from telemetry.node import NodeSnapshot, NodeTelemetry
+from telemetry.node import NodeTelemetry
 from telemetry.nvml import NvmlCards
+from telemetry.snapshot import NodeSnapshot
 
 
 class ThisNode:

@@ -2,17 +2,14 @@
 
 Names are those of OpenTelemetry's semantic conventions where these have one (``hw.*`` for cards,
 ``gen_ai.*`` for synthesis, all of them still in development) and ``vibevoice.*`` where not.
-``METRICS.md`` beside this file is made from this list: ``python -m telemetry.instruments``.
+``METRICS.md`` beside this file is made from these lists (:mod:`telemetry.metrics_document`).
 """
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
-from telemetry.instrument import Instrument, Kind, table
-
-__all__ = ["Instrument", "Kind"]
+from telemetry.instrument import Instrument, Kind
 
 DURATION_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320)
 LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80)
@@ -151,6 +148,18 @@ ALERTS = _card_state(
     "{alert}",
     "Alerts that are on.",
     attributes=("vibevoice.alert.rule", "vibevoice.alert.severity", "vibevoice.alert.subject"),
+)
+NOTICES = _card_total(
+    "vibevoice.alerts.notices",
+    "{notice}",
+    "Messages to a channel, by what became of them: `sent`, `failed` (given up) or `dropped`.",
+    attributes=("vibevoice.alert.channel", "vibevoice.alert.outcome"),
+)
+NOTICES_WAITING = _card_state(
+    "vibevoice.alerts.notices.waiting",
+    "{notice}",
+    "Messages that wait for a channel.",
+    attributes=("vibevoice.alert.channel",),
 )
 SLOTS_BUSY = _card_state(
     "vibevoice.tts.slots.busy",
@@ -301,11 +310,16 @@ NODE_INSTRUMENTS = (
     CARD_GUARD,
     CARD_PAUSED,
     ALERTS,
+    NOTICES,
+    NOTICES_WAITING,
     SLOTS_BUSY,
     SLOTS_LIMIT,
     AUDIO_ENERGY,
 )
-"""Exported by each node's actor for its own cards and replicas."""
+"""Exported by each node's actor for its own cards and replicas.
+
+The fleet's watch exports alerts and messages too: those that no single node has.
+"""
 
 SYNTHESIS_INSTRUMENTS = (
     SEGMENT_DURATION,
@@ -336,35 +350,3 @@ PROCESS_INSTRUMENTS = (
     EXPORT_FAILING,
 )
 """Exported by every process that exports anything."""
-
-_SECTIONS = (
-    ("Cards, from each node's telemetry actor", NODE_INSTRUMENTS),
-    ("Synthesis, from each replica", SYNTHESIS_INSTRUMENTS),
-    ("Requests, from each ingress and from what runs jobs", REQUEST_INSTRUMENTS),
-    ("Telemetry itself, from every process", PROCESS_INSTRUMENTS),
-)
-INSTRUMENTS = tuple(instrument for _, group in _SECTIONS for instrument in group)
-"""All of them."""
-
-
-def markdown() -> str:
-    """The text of ``METRICS.md``."""
-    lines = [
-        "# Metrics",
-        "",
-        "Made from `telemetry/instruments.py` by `python -m telemetry.instruments`.",
-        "A signal that a card does not have is absent, never 0. `hw.id` is the card's UUID.",
-        "`error.type` of a duration stands on failed attempts only.",
-        "",
-        "`GET /metrics` tells most of it to Prometheus: dots become underscores, the unit is",
-        "appended (`_seconds`, `_bytes`, `_ratio` of a gauge, ...), and `_total` to counters.",
-        "Segments are summed over cards there, with buckets that are right to 2.5 %.",
-        "It leaves out the durations of failed segments, look-ups in the cache and failed exports.",
-    ]
-    for title, instruments in _SECTIONS:
-        lines += ["", f"## {title}", "", *table(instruments)]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(markdown())

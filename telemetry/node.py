@@ -7,140 +7,43 @@ neither an exporter nor a page can delay the sampler.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 from telemetry.card_watch import ActiveAlert, CardGuard, CardWatch, WatchThread
-from telemetry.core.alert_rules import RULES
-from telemetry.core.alerts import AlertRule, Notice
+from telemetry.core.alerts import Notice
 from telemetry.core.card_use import CardUse, GuardLog, card_use
+from telemetry.core.channels import ChannelCount, channel_problems
 from telemetry.core.messages import Language, Message
-from telemetry.core.model_book import ModelBook, ModelStats
-from telemetry.core.reader import CardReader, CardSource, NoCards, Reading, UnknownCardError
-from telemetry.core.sample import CardSample, SynthesisRecord, XidEvent
-from telemetry.core.thermal import DEFAULT_RULES, ThermalRules
-from telemetry.core.window import AgedSample, RecordBook, SampleWindow, Totals
+from telemetry.core.model_book import ModelBook
+from telemetry.core.reader import CardReader, NoCards, Reading, UnknownCardError
+from telemetry.core.replica_reports import ReplicaLoad, ReplicaReports
+from telemetry.core.sample import SynthesisRecord, XidEvent
+from telemetry.core.window import AgedSample, RecordBook, SampleWindow
 from telemetry.core.xid import XidBook
-from telemetry.notify import Channel
 from telemetry.nvml import NvmlCards
 from telemetry.sampler import CardSampler
 from telemetry.simulated import SimulatedCards
+from telemetry.snapshot import NodeSnapshot
+from telemetry.watch_config import TelemetryConfig
 
-REPORT_EXPIRY_S = 15.0
-"""A replica that has reported nothing for this long counts as idle, or gone."""
-
-MAX_REPLICAS = 512
-"""Replicas whose reports one node keeps; the longest silent one leaves first."""
+_SAMPLING = frozenset({"cards", "simulated_cards", "period_s", "slow_period_s"})
+"""Settings whose change takes another reader."""
 
 
-@dataclass(frozen=True, slots=True)
-class TelemetryConfig:
-    """What a node watches and how often.
+def make_reader(config: TelemetryConfig, node: str, before: CardReader | None = None) -> CardReader:
+    """The reader that a config asks for.
 
     Args:
-        cards: ``nvml``, ``simulated`` or ``none``.
-        simulated_cards: Cards per node where they are simulated.
-        period_s: Seconds between two samples.
-        stale_after_s: Age from which a sample says nothing about the present.
-        slow_period_s: Seconds between two readings of what changes slowly: thresholds, limits,
-            errors, processes.
-        thermal: How cards are guarded against heat.
-        alerts: What people want to be told.
-        channels: Where they are told.
-        language: In which language.
+        config: Which cards, and how often.
+        node: Node id.
+        before: The reader that it follows; simulated cards go on from there.
     """
-
-    cards: CardSource = "nvml"
-    simulated_cards: int = 1
-    period_s: float = 1.0
-    stale_after_s: float = 3.0
-    slow_period_s: float = 15.0
-    thermal: ThermalRules = DEFAULT_RULES
-    alerts: tuple[AlertRule, ...] = RULES
-    channels: tuple[Channel, ...] = ()
-    language: Language = "en"
-
-
-def changes(old: TelemetryConfig, new: TelemetryConfig) -> tuple[str, ...]:
-    """Names of what differs; values may hold secrets."""
-    names = [field.name for field in fields(TelemetryConfig)]
-    return tuple(name for name in names if getattr(old, name) != getattr(new, name))
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaLoad:
-    """What a replica said about itself last.
-
-    Args:
-        replica: Replica id.
-        card_uuid: Card it runs on, or None without one.
-        busy, slots: Slots that are speaking, and slots in all.
-        age_s: Seconds since it said so.
-    """
-
-    replica: str
-    card_uuid: str | None
-    busy: int
-    slots: int
-    age_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSnapshot:
-    """All that a node knows, at one moment; small enough to cross a process border.
-
-    Args:
-        node, host: Ray node id and host name.
-        taken_at: Unix time.
-        source: Where its cards come from.
-        samples: Cards' samples of the last 60 s, oldest first.
-        latest: Newest sample of every card with its age.
-        records: Last syntheses, oldest first.
-        totals: Sums over all syntheses since the node's telemetry started.
-        loads: What its replicas do.
-        problems: What is wrong, for people.
-        xids: Faults that the driver reported lately, repeats counted, oldest first.
-        models: What each model did since the node's telemetry started.
-        guards: How much new work each card may take.
-        alerts: What is on, critical ones first.
-        faults: All faults so far, by card and number.
-        export_failing_s: For how long the node's actor has not been able to export; 0 while it
-            is, None where it exports nothing.
-    """
-
-    node: str
-    host: str
-    taken_at: float
-    source: CardSource
-    samples: tuple[CardSample, ...]
-    latest: tuple[AgedSample, ...]
-    records: tuple[SynthesisRecord, ...]
-    totals: Totals
-    loads: tuple[ReplicaLoad, ...]
-    problems: tuple[str, ...]
-    xids: tuple[XidEvent, ...] = ()
-    models: tuple[ModelStats, ...] = ()
-    guards: tuple[CardGuard, ...] = ()
-    alerts: tuple[ActiveAlert, ...] = ()
-    faults: tuple[XidEvent, ...] = ()
-    export_failing_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Report:
-    uuid: str | None
-    busy: int
-    slots: int
-    at: float
-
-
-def make_reader(config: TelemetryConfig, node: str) -> CardReader:
-    """The reader that a config asks for; *node* is the node id."""
     if config.cards == "simulated":
-        return SimulatedCards(config.simulated_cards, node=node)
+        known = before if isinstance(before, SimulatedCards) else None
+        return SimulatedCards(config.simulated_cards, node=node, before=known)
     return NvmlCards(slow_s=config.slow_period_s) if config.cards == "nvml" else NoCards()
 
 
@@ -148,15 +51,18 @@ class NodeTelemetry:
     """Samples one node's cards and keeps what its replicas report.
 
     Call :meth:`start` once, and :meth:`close` when done. Every method but :meth:`tick`,
-    :meth:`wait_first` and :meth:`close` returns at once; all may be called from any thread.
+    :meth:`wait_first`, :meth:`adopt` and :meth:`close` returns at once, and may be called from any
+    thread.
 
     Args:
         node, host: Ray node id and host name.
         reader: The node's cards; owned.
         period_s: Seconds between two samples.
+        stale_after_s: Age from which a sample says nothing about the present.
         watch: Guards the cards; none where nobody needs it.
         post: Takes what the watch says; must return at once.
         language: Of what it says.
+        channels: What became of what it said.
         clock: Monotonic time, s.
         wall: Unix time, s.
     """
@@ -168,29 +74,28 @@ class NodeTelemetry:
         reader: CardReader,
         *,
         period_s: float = 1.0,
+        stale_after_s: float = 3.0,
         watch: CardWatch | None = None,
         post: Callable[[Message], None] = lambda _message: None,
         language: Language = "en",
+        channels: Callable[[], Iterable[ChannelCount]] = tuple,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._node = node
-        self._host = host
+        self._node, self._host = node, host
         self._reader = reader
-        self._clock = clock
-        self._wall = wall
+        self._clock, self._wall = clock, wall
         self._lock = threading.Lock()
         self._window = SampleWindow()
         self._xids = XidBook()
         self._book = RecordBook()
         self._models = ModelBook()
-        self._watch = watch
+        self._watch, self._post, self._channels = watch, post, channels
         self._guard_log = GuardLog()
-        self._looks = WatchThread(
-            self._look, post, period_s=period_s / 2, language=language, clock=clock
-        )
-        self._reports: dict[str, _Report] = {}
-        self._sampler = CardSampler(reader, self._keep, period_s=period_s, clock=clock)
+        self._reports = ReplicaReports()
+        self._stale_after_s = stale_after_s
+        self._looks = self._made_looks(period_s, language)
+        self._sampler = self._made_sampler(reader, period_s)
 
     def start(self) -> None:
         """Start to sample; once."""
@@ -210,18 +115,40 @@ class NodeTelemetry:
         """Take one sample of every card now; see :meth:`CardSampler.tick`."""
         self._sampler.tick()
 
+    def adopt(self, config: TelemetryConfig, changed: Collection[str]) -> None:
+        """Watch by another config; what is known, counted and on goes on.
+
+        Cards that are no longer watched are forgotten, with their guards and alerts. Call it on one
+        that was started; blocks as :meth:`close` does.
+
+        Args:
+            config: The new one.
+            changed: Names of what differs from the old one.
+        """
+        self._looks.close()
+        self._stale_after_s = config.stale_after_s
+        if not _SAMPLING.isdisjoint(changed):
+            self._read_by(config)
+        if self._watch is not None:
+            self._watch.adopt(
+                thermal=config.thermal, alerts=config.alerts, stale_after_s=config.stale_after_s
+            )
+        self._looks = self._made_looks(config.period_s, config.language)
+        self._looks.start()
+
     def record(self, record: SynthesisRecord) -> float | None:
         """Count one synthesis.
 
         Returns:
             Its share of its card's energy per minute of audio, J; None where that is not known.
         """
-        energy = None
+        use = None
         if record.card_uuid is not None and record.error is None and record.audio_s > 0:
             began = record.timestamp - record.wall_s
             use = self.card_over(record.card_uuid, began, record.timestamp)
-            if use is not None and use.energy_j is not None:
-                energy = use.energy_j * record.card_share / (record.audio_s / 60.0)
+        energy = None
+        if use is not None and use.energy_j is not None:
+            energy = use.energy_j * record.card_share / (record.audio_s / 60.0)
         with self._lock:
             self._book.add(record)
             self._models.add(record, energy)
@@ -237,22 +164,14 @@ class NodeTelemetry:
     def load(self, replica: str, card_uuid: str | None, busy: int, slots: int) -> None:
         """Take a replica's report of its slots, which is what warms a simulated card.
 
-        Replicas report at every change and at least every ``REPORT_EXPIRY_S / 2``; one with
-        ``slots=0`` says goodbye.
+        Replicas report at every change and at least every ``REPORT_EXPIRY_S / 2``.
         """
         with self._lock:
-            self._reports.pop(replica, None)
-            if slots > 0:
-                self._reports[replica] = _Report(card_uuid, busy, slots, self._clock())
-            while len(self._reports) > MAX_REPLICAS:
-                self._reports.pop(next(iter(self._reports)))
+            self._reports.heard(self._clock(), replica, card_uuid, busy, slots)
             self._warm_cards()
 
     def assign_simulated(self, replica: str) -> str:
-        """Give a replica the simulated card with the fewest live replicas.
-
-        Between equally used cards it is the one whose replicas have been silent longest, so that
-        the successor of a dead replica gets its card. The same replica gets the same card again.
+        """Give a replica a simulated card; see :meth:`ReplicaReports.assign`.
 
         Raises:
             UnknownCardError: The node's cards are not simulated.
@@ -262,13 +181,12 @@ class NodeTelemetry:
                 f"node {self._node} has no simulated cards (its cards are {self._reader.source})"
             )
         with self._lock:
-            now = self._clock()
-            known = self._reports.get(replica)
-            if known is not None and known.uuid in self._reader.uuids:
-                return known.uuid
-            uuid = min(self._reader.uuids, key=lambda uuid: self._usage(uuid, now))
-            self._reports[replica] = _Report(uuid, 0, 1, now)
-            return uuid
+            return self._reports.assign(self._clock(), replica, self._reader.uuids)
+
+    @property
+    def stale_after_s(self) -> float:
+        """Age from which a sample says nothing about the present."""
+        return self._stale_after_s
 
     def latest(self) -> tuple[AgedSample, ...]:
         """Newest sample of every card with its age."""
@@ -278,17 +196,12 @@ class NodeTelemetry:
     def loads(self) -> tuple[ReplicaLoad, ...]:
         """What the replicas that still report do."""
         with self._lock:
-            now = self._clock()
-            return tuple(
-                ReplicaLoad(name, report.uuid, report.busy, report.slots, now - report.at)
-                for name, report in self._reports.items()
-                if now - report.at <= REPORT_EXPIRY_S
-            )
+            return self._reports.loads(self._clock())
 
     def snapshot(self, since: float | None = None) -> NodeSnapshot:
         """All that is known now; samples only later than Unix time *since*."""
-        loads = self.loads()
-        problems = self._sampler.problems()
+        loads, channels = self.loads(), self.channels()
+        problems = (*self._sampler.problems(), *channel_problems(channels))
         with self._lock:
             now = self._clock()
             return NodeSnapshot(
@@ -307,11 +220,16 @@ class NodeTelemetry:
                 guards=self.guards(),
                 alerts=self.alerts(),
                 faults=self._xids.totals,
+                channels=channels,
             )
 
     def alerts(self) -> tuple[ActiveAlert, ...]:
         """Alerts of the node's cards that are on, critical ones first."""
         return () if self._watch is None else self._watch.alerts()
+
+    def channels(self) -> tuple[ChannelCount, ...]:
+        """What became of the node's messages, by channel."""
+        return tuple(self._channels())
 
     def faults(self) -> tuple[XidEvent, ...]:
         """All faults so far, by card and number."""
@@ -321,6 +239,34 @@ class NodeTelemetry:
     def guards(self) -> tuple[CardGuard, ...]:
         """How much new work each card may take."""
         return () if self._watch is None else self._watch.guards()
+
+    def _read_by(self, config: TelemetryConfig) -> None:
+        """Put another reader in the place of the one that there is."""
+        before = self._reader
+        self._sampler.close()
+        reader = make_reader(config, self._node, before)
+        with self._lock:
+            known = {aged.sample.uuid for aged in self._window.latest(self._clock())}
+            if isinstance(reader, SimulatedCards):
+                known -= set(reader.uuids)
+            elif reader.source == before.source:
+                known = set()
+            self._window.forget(known)
+            self._reader = reader
+        if self._watch is not None:
+            self._watch.forget(known)
+        self._sampler = self._made_sampler(reader, config.period_s)
+        self._sampler.start()
+
+    def _made_sampler(self, reader: CardReader, period_s: float) -> CardSampler:
+        return CardSampler(
+            reader, partial(self._keep, reader), period_s=period_s, clock=self._clock
+        )
+
+    def _made_looks(self, period_s: float, language: Language) -> WatchThread:
+        return WatchThread(
+            self._look, self._post, period_s=period_s / 2, language=language, clock=self._clock
+        )
 
     def _look(self, now_s: float) -> tuple[Notice, ...]:
         if self._watch is None:
@@ -333,9 +279,11 @@ class NodeTelemetry:
             self._guard_log.note(self._wall(), guards)
         return notices
 
-    def _keep(self, began: float, reading: Reading) -> None:
+    def _keep(self, reader: CardReader, began: float, reading: Reading) -> None:
         """Take what a lane told; ages count from before its call, so the call's length counts."""
         with self._lock:
+            if reader is not self._reader:
+                return  # it hung, and another one has taken its place since
             self._window.add(began, reading.samples)
             self._xids.add(began, reading.xids)
             # Reports that have expired no longer warm a card.
@@ -345,15 +293,8 @@ class NodeTelemetry:
         """Tell simulated cards what their replicas do; the lock is held."""
         if not isinstance(self._reader, SimulatedCards):
             return
-        now = self._clock()
-        live = [r for r in self._reports.values() if now - r.at <= REPORT_EXPIRY_S]
+        live = self._reports.loads(self._clock())
         for uuid in self._reader.uuids:
-            on_card = [report for report in live if report.uuid == uuid]
+            on_card = [report for report in live if report.card_uuid == uuid]
             busy, slots = sum(r.busy for r in on_card), sum(r.slots for r in on_card)
             self._reader.set_load(uuid, busy, slots)
-
-    def _usage(self, uuid: str, now: float) -> tuple[int, float]:
-        """Live replicas on a card, and when one of them was heard last; the lock is held."""
-        heard = [report.at for report in self._reports.values() if report.uuid == uuid]
-        live = sum(now - at <= REPORT_EXPIRY_S for at in heard)
-        return live, max(heard, default=-math.inf)

@@ -13,12 +13,13 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import apprise
 from apprise.manager_plugins import NotificationManager
 
+from telemetry.core.channels import ChannelCount
 from telemetry.core.messages import Message
 from telemetry.wecom import SCHEMA, WeComRobot
 
@@ -49,25 +50,6 @@ class Channel:
         return f"Channel({self.name!r}, url=...)"
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelCount:
-    """What became of a channel's messages.
-
-    Args:
-        name: Of the channel.
-        sent: Taken by the other side.
-        failed: Given up after the last try.
-        dropped: Not even tried, since the queue was full.
-        waiting: In the queue now.
-    """
-
-    name: str
-    sent: int
-    failed: int
-    dropped: int
-    waiting: int
-
-
 Send = Callable[[Message], bool]
 
 
@@ -94,15 +76,37 @@ def sender(channel: Channel) -> Send:
     return send
 
 
-class _Line:
-    """One channel's queue and thread."""
+def readable(channels: Iterable[Channel]) -> tuple[Channel, ...]:
+    """The channels whose URL apprise can read; of the others the log tells the name."""
+    found = []
+    for channel in channels:
+        try:
+            sender(channel)
+        except ChannelError as error:
+            logger.warning("nothing is sent there: %s", error)
+        else:
+            found.append(channel)
+    return tuple(found)
 
-    def __init__(self, name: str, send: Send, waits_s: tuple[float, ...]) -> None:
+
+class _Line:
+    """One channel's queue and thread.
+
+    Args:
+        name: For logs.
+        send: Sends.
+        waits_s: Waits between the tries of one message.
+        before: What a line of the same name has counted.
+    """
+
+    def __init__(
+        self, name: str, send: Send, waits_s: tuple[float, ...], before: ChannelCount | None
+    ) -> None:
         self.name, self._send, self._waits_s = name, send, waits_s
         self._queue: queue.Queue[Message | None] = queue.Queue(QUEUE_MESSAGES)
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._sent = self._failed = self._dropped = 0
+        self._count = replace(before or ChannelCount(name), waiting=0, failing=False)
         self._thread = threading.Thread(target=self._run, name=f"alerts-{name}", daemon=True)
         self._thread.start()
 
@@ -110,22 +114,27 @@ class _Line:
         try:
             self._queue.put_nowait(message)
         except queue.Full:
-            with self._lock:
-                self._dropped += 1
+            self._add(dropped=1)
 
     def count(self) -> ChannelCount:
         with self._lock:
-            counted = (self._sent, self._failed, self._dropped)
-            return ChannelCount(self.name, *counted, self._queue.qsize())
+            return replace(self._count, waiting=self._queue.qsize())
 
     def stop(self) -> None:
-        """Let the message that is being sent be the last one."""
+        """Let the message that is being sent be the last one; those behind it are dropped."""
         self._stop.set()
+        with suppress(queue.Empty):
+            while True:
+                self._add(dropped=self._queue.get_nowait() is not None)
         with suppress(queue.Full):  # the thread looks at the event after each message
             self._queue.put_nowait(None)
 
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
+
+    def _add(self, *, dropped: int | bool) -> None:
+        with self._lock:
+            self._count = replace(self._count, dropped=self._count.dropped + dropped)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -134,8 +143,12 @@ class _Line:
                 return
             taken = self._try(message)
             with self._lock:
-                self._sent += taken
-                self._failed += not taken
+                self._count = replace(
+                    self._count,
+                    sent=self._count.sent + taken,
+                    failed=self._count.failed + (not taken),
+                    failing=not taken,
+                )
             if not taken:
                 logger.warning("the alert channel %r took no message: %s", self.name, message.title)
 
@@ -154,6 +167,8 @@ class _Line:
 class Notifier:
     """Sends each message to every channel.
 
+    Messages may be posted and counts be read from any thread; one thread adopts and closes.
+
     Args:
         channels: Names differ.
         waits_s: Waits between the tries of one message.
@@ -169,22 +184,53 @@ class Notifier:
         waits_s: tuple[float, ...] = WAITS_S,
         open_channel: Callable[[Channel], Send] = sender,
     ) -> None:
-        senders = [(channel.name, open_channel(channel)) for channel in channels]
-        self._lines = tuple(_Line(name, send, waits_s) for name, send in senders)
+        self._waits_s, self._open_channel = waits_s, open_channel
+        self._lines: dict[Channel, _Line] = {}
+        self._past: dict[str, ChannelCount] = {}
+        self.adopt(channels)
+
+    def adopt(self, channels: Iterable[Channel], timeout_s: float = 5.0) -> None:
+        """Send to these channels from now on.
+
+        A channel that stays keeps what waits in it, and what it has counted; one that goes takes
+        no message behind the one that is being sent. A name that comes back counts on.
+
+        Args:
+            channels: Names differ.
+            timeout_s: Longest wait for the last messages of those that go.
+        Raises:
+            ChannelError: A channel can't be set up; nothing has changed then.
+        """
+        wanted = tuple(channels)
+        senders = {one: self._open_channel(one) for one in wanted if one not in self._lines}
+        stays = {one: line for one, line in self._lines.items() if one in wanted}
+        goes = [line for one, line in self._lines.items() if one not in wanted]
+        self._lines = stays
+        _end(goes, timeout_s)
+        self._past |= {line.name: line.count() for line in goes}
+        started = {
+            one: _Line(one.name, send, self._waits_s, self._past.get(one.name))
+            for one, send in senders.items()
+        }
+        self._lines = {one: (stays | started)[one] for one in wanted}
 
     def post(self, message: Message) -> None:
         """Queue a message for every channel; returns at once."""
-        for line in self._lines:
+        for line in self._lines.values():
             line.put(message)
 
     @property
     def counts(self) -> tuple[ChannelCount, ...]:
         """What became of the messages, by channel."""
-        return tuple(line.count() for line in self._lines)
+        return tuple(line.count() for line in self._lines.values())
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stop the threads; what is still queued is given up."""
-        for line in self._lines:
-            line.stop()
-        for line in self._lines:
-            line.join(timeout_s / len(self._lines))
+        """Stop the threads; what is still queued is dropped."""
+        _end(list(self._lines.values()), timeout_s)
+
+
+def _end(lines: list[_Line], timeout_s: float) -> None:
+    for line in lines:
+        line.stop()
+    for line in lines:
+        line.join(timeout_s / len(lines))

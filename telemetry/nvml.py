@@ -17,7 +17,7 @@ from functools import partial
 
 import pynvml
 
-from telemetry.core.reader import CardSource, Lane, NoDriver, Reading, UnknownCardError
+from telemetry.core.reader import CardSource, Lane, Reading, UnknownCardError
 from telemetry.nvml_card import NvmlCard, identity
 from telemetry.nvml_events import NvmlEvents
 
@@ -105,16 +105,8 @@ class NvmlCards:
         self._clock = clock
         self._wall = wall
         self._session: _Session | None = None
-        self._missing = NoDriver("the driver has not been asked yet")
+        self._missing = "the driver has not been asked yet"
         self._retry_at = clock()
-
-    @property
-    def missing(self) -> NoDriver | None:
-        """Why there are no cards, or None while there is a driver."""
-        session = self._session
-        if session is None:
-            return self._missing
-        return _no_driver(session.gone) if session.gone is not None else None
 
     def lanes(self) -> tuple[Lane, ...]:
         """One lane for each card, and one for the faults of all; see the Protocol."""
@@ -130,15 +122,15 @@ class NvmlCards:
 
     def problems(self) -> tuple[str, ...]:
         """The missing driver, or each card's trouble."""
-        if (missing := self.missing) is not None:
-            return (missing.reason,)
         session = self._session
-        return () if session is None else session.problems()
+        if session is None:
+            return (self._missing,)
+        return session.problems() if session.gone is None else (_no_driver(session.gone),)
 
     def close(self) -> None:
         """Let go of the driver."""
         if self._session is not None:
-            self._shut(NoDriver("the reader was closed"))
+            self._shut("the reader was closed")
         self._retry_at = float("inf")
 
     def _open(self) -> tuple[Lane, ...]:
@@ -175,15 +167,16 @@ class NvmlCards:
         )
         return _Session(cards, NvmlEvents(cards, wall=self._wall))
 
-    def _shut(self, missing: NoDriver) -> None:
-        """Forget all handles; a reloaded driver gives others."""
+    def _shut(self, missing: str) -> None:
+        """Forget all handles, since a reloaded driver gives others; *missing* says why."""
         self._missing = missing
         self._session = None
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
 
-def _no_driver(error: pynvml.NVMLError) -> NoDriver:
+def _no_driver(error: pynvml.NVMLError) -> str:
+    """Why a node has no cards to read, and what to do, for people."""
     hints = {
         pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "this node has no NVIDIA driver; install it, or set "
         "cards to none or simulated",
@@ -193,7 +186,7 @@ def _no_driver(error: pynvml.NVMLError) -> NoDriver:
         "different versions; restart the node",
     }
     hint = hints.get(error.value, "look at the kernel log")
-    return NoDriver(f"NVML: {error}: {hint}", int(error.value))
+    return f"NVML: {error}: {hint}"
 
 
 @contextmanager

@@ -234,10 +234,6 @@ class Metrics:
         """For how long this process has not been able to export spans or metrics; 0 if it is."""
         return max(health.failing_s() for health in self._exports())
 
-    def flush(self, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
-        """Export now; False if it was not done in time."""
-        return bounded(lambda: self._provider.force_flush(timeout_s * 1000), timeout_s)
-
     def close(self, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
         """Export a last time and stop, within *timeout_s*."""
         bounded(lambda: self._provider.shutdown(timeout_s * 1000), timeout_s)

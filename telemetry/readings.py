@@ -1,8 +1,8 @@
 """What a node knows, as points of the declared instruments: one table for every exporter.
 
 The OTLP callbacks read it from the running telemetry (:mod:`telemetry.card_metrics`), ``GET
-/metrics`` from the nodes' snapshots (:mod:`telemetry.prometheus`). What a card does not tell gives
-no point, and of a stale card only its age, its faults and its guard are told.
+/metrics`` from the nodes' snapshots (:mod:`telemetry.fleet_metrics`). What a card does not tell
+gives no point, and of a stale card only its age, its faults and its guard are told.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Final, Protocol
 
 from telemetry import instruments as i
 from telemetry.card_watch import ActiveAlert, CardGuard
+from telemetry.core.channels import ChannelCount
+from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.sample import CardSample, XidEvent
 from telemetry.core.throttle import OTHER, REASONS
 from telemetry.core.window import AgedSample
 from telemetry.instrument import Instrument
-from telemetry.node import ReplicaLoad
 
 Attributes = Mapping[str, str | bool]
 Point = tuple[float, Attributes]
@@ -27,11 +28,17 @@ Told = tuple[float | bool | None, Attributes]
 
 STATES: Final = ("ok", "failed")
 GUARD_STATES: Final = ("open", "eased", "paused")
+OUTCOMES: Final = ("sent", "failed", "dropped")
 _NONE: Final[Attributes] = MappingProxyType({})
 
 
 class NodeReadings(Protocol):
     """What a node knows now; every method returns at once."""
+
+    @property
+    def stale_after_s(self) -> float:
+        """Age from which only a card's age, faults and guard are told."""
+        ...
 
     def latest(self) -> Iterable[AgedSample]:
         """Newest sample of every card with its age."""
@@ -51,6 +58,10 @@ class NodeReadings(Protocol):
 
     def faults(self) -> Iterable[XidEvent]:
         """All faults so far, by card and number."""
+        ...
+
+    def channels(self) -> Iterable[ChannelCount]:
+        """What became of the messages about the node's cards."""
         ...
 
 
@@ -167,13 +178,11 @@ def _identity(sample: CardSample) -> Attributes:
     }
 
 
-def _signal(
-    instrument: Instrument, readings: NodeReadings, stale_after_s: float
-) -> Iterator[Point]:
+def _signal(instrument: Instrument, readings: NodeReadings) -> Iterator[Point]:
     """Every fresh card's points of one instrument."""
     read = _SIGNALS[instrument]
     for aged in readings.latest():
-        if aged.age_s > stale_after_s:
+        if aged.age_s > readings.stale_after_s:
             continue
         for value, extra in read(aged.sample):
             if value is not None:
@@ -184,8 +193,8 @@ def _number(value: float | bool) -> float:
     return int(value) if isinstance(value, bool) else value
 
 
-def _faults(readings: NodeReadings, stale_after_s: float) -> Iterator[Point]:
-    yield from _signal(i.CARD_ERRORS, readings, stale_after_s)
+def _faults(readings: NodeReadings) -> Iterator[Point]:
+    yield from _signal(i.CARD_ERRORS, readings)
     cards = {aged.sample.uuid: aged.sample for aged in readings.latest()}
     for event in readings.faults():
         if (sample := cards.get(event.uuid)) is not None:
@@ -193,18 +202,18 @@ def _faults(readings: NodeReadings, stale_after_s: float) -> Iterator[Point]:
             yield event.count, {**_identity(sample), **kind}
 
 
-def _age(readings: NodeReadings, _stale_after_s: float) -> Iterator[Point]:
+def _age(readings: NodeReadings) -> Iterator[Point]:
     for aged in readings.latest():
         yield aged.age_s, _identity(aged.sample)
 
 
-def _guard(readings: NodeReadings, _stale_after_s: float) -> Iterator[Point]:
+def _guard(readings: NodeReadings) -> Iterator[Point]:
     for guard in readings.guards():
         for state in GUARD_STATES:
             yield int(guard.state == state), {"hw.id": guard.uuid, "vibevoice.gpu.guard": state}
 
 
-def _paused(readings: NodeReadings, _stale_after_s: float) -> Iterator[Point]:
+def _paused(readings: NodeReadings) -> Iterator[Point]:
     for guard in readings.guards():
         yield int(guard.state == "paused"), {"hw.id": guard.uuid}
 
@@ -222,11 +231,33 @@ def alert_points(alerts: Iterable[ActiveAlert]) -> Iterator[Point]:
         )
 
 
-def _alerts(readings: NodeReadings, _stale_after_s: float) -> Iterator[Point]:
+def _alerts(readings: NodeReadings) -> Iterator[Point]:
     return alert_points(readings.alerts())
 
 
-def _slots(name: str, readings: NodeReadings, _stale_after_s: float) -> Iterator[Point]:
+def notice_points(channels: Iterable[ChannelCount]) -> Iterator[Point]:
+    """Three points for each channel."""
+    for one in channels:
+        for outcome in OUTCOMES:
+            told = {"vibevoice.alert.channel": one.name, "vibevoice.alert.outcome": outcome}
+            yield getattr(one, outcome), told
+
+
+def waiting_points(channels: Iterable[ChannelCount]) -> Iterator[Point]:
+    """One point for each channel."""
+    for one in channels:
+        yield one.waiting, {"vibevoice.alert.channel": one.name}
+
+
+def _notices(readings: NodeReadings) -> Iterator[Point]:
+    return notice_points(readings.channels())
+
+
+def _waiting(readings: NodeReadings) -> Iterator[Point]:
+    return waiting_points(readings.channels())
+
+
+def _slots(name: str, readings: NodeReadings) -> Iterator[Point]:
     """Sum of one field of the replicas' reports by card; those without a card are one sum."""
     sums: dict[str | None, int] = {}
     for load in readings.loads():
@@ -235,8 +266,8 @@ def _slots(name: str, readings: NodeReadings, _stale_after_s: float) -> Iterator
         yield total, {} if uuid is None else {"hw.id": uuid}
 
 
-Read = Callable[[NodeReadings, float], Iterator[Point]]
-"""From what a node knows, and the age from which a sample is stale, to points."""
+Read = Callable[[NodeReadings], Iterator[Point]]
+"""From what a node knows to points."""
 
 READ: Final[Mapping[Instrument, Read]] = MappingProxyType(
     {
@@ -246,6 +277,8 @@ READ: Final[Mapping[Instrument, Read]] = MappingProxyType(
         i.CARD_GUARD: _guard,
         i.CARD_PAUSED: _paused,
         i.ALERTS: _alerts,
+        i.NOTICES: _notices,
+        i.NOTICES_WAITING: _waiting,
         i.SLOTS_BUSY: partial(_slots, "busy"),
         i.SLOTS_LIMIT: partial(_slots, "slots"),
     }

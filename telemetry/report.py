@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from telemetry.core.channels import ChannelCount
 from telemetry.core.findings import Finding, findings
 from telemetry.core.messages import Language
 from telemetry.core.model_book import ModelStats, Sketch
@@ -31,6 +32,7 @@ _CARD_HEADS: Final = (
     "faults",
 )
 _MODEL_HEADS: Final = ("model", "spoken", "failed", "causes", "audio", "rtf", "first", "queue")
+_CHANNEL_HEADS: Final = ("channel", "sent", "given_up", "dropped", "waiting")
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Heads and rows."""
@@ -114,18 +116,27 @@ def _sentence(finding: Finding, language: Language) -> str:
 
 
 def _tables(facts: ReportFacts, words: dict[str, str]) -> Iterable[tuple[str, Table, str]]:
-    cards = [_card_row(card) for card in facts.cards]
+    cards = [_card_row(card, words) for card in facts.cards]
     yield words["cards"], ([words[head] for head in _CARD_HEADS], cards), words["no_cards"]
     models = [_model_row(model) for model in facts.models]
     yield words["models"], ([words[head] for head in _MODEL_HEADS], models), words["no_models"]
+    if facts.channels:
+        channels = [_channel_row(channel) for channel in facts.channels]
+        yield words["channels"], ([words[head] for head in _CHANNEL_HEADS], channels), ""
 
 
-def _card_row(card: CardFacts) -> list[str]:
+def _channel_row(channel: ChannelCount) -> list[str]:
+    counts = (channel.sent, channel.failed, channel.dropped, channel.waiting)
+    return [channel.name, *map(str, counts)]
+
+
+def _card_row(card: CardFacts, words: dict[str, str]) -> list[str]:
     simulated = " (simulated)" if card.sample.simulated else ""
+    state = "" if card.state == "here" else f", {words[card.state]}"
     return [
         f"{card.label}{simulated}",
         card.sample.uuid,
-        f"{card.available:.1%}",
+        f"{card.available:.1%}{state}",
         _DASH if card.util is None else f"{card.util.mean:.0f} %",
         _mean_and_peak(card.temp_c, "C"),
         _DASH if card.slowed is None else f"{card.slowed:.1%}",

@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from telemetry.core.reader import CardSource, Lane, Reading, UnknownCardError
 from telemetry.core.sample import CardSample
@@ -78,6 +78,7 @@ class SimulatedCards:
         count: Number of cards, at least 1.
         node: Node id; the cards are called ``SIM-<first 8 characters of it>-<index>``.
         model: What they are like.
+        before: Cards of the same node whose heat, energy and load those of the same name take on.
         clock: Monotonic time, s.
         wall: Unix time, s, for the samples' timestamps.
 
@@ -93,6 +94,7 @@ class SimulatedCards:
         *,
         node: str,
         model: CardModel | None = None,
+        before: SimulatedCards | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -107,6 +109,10 @@ class SimulatedCards:
         self._cards = {
             uuid: _Card(index, uuid, self._model.idle_c) for index, uuid in enumerate(uuids)
         }
+        if before is not None:
+            self._cards |= {
+                uuid: card for uuid, card in before.state().items() if uuid in self._cards
+            }
         self._lanes = (Lane("simulated cards", lambda: Reading(self.read())),)
 
     def lanes(self) -> tuple[Lane, ...]:
@@ -117,6 +123,12 @@ class SimulatedCards:
     def uuids(self) -> tuple[str, ...]:
         """The cards' UUIDs, by index."""
         return tuple(self._cards)
+
+    def state(self) -> dict[str, _Card]:
+        """A copy of every card as it is now, by UUID."""
+        with self._lock:
+            self._step()
+            return {uuid: replace(card) for uuid, card in self._cards.items()}
 
     def set_load(self, uuid: str, busy_slots: int, slots: int) -> None:
         """Set what a card is doing from now on.

@@ -17,15 +17,25 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import ray
+from opentelemetry.metrics import Meter
 from ray.exceptions import RayError
 
-from telemetry.actor import NAMESPACE, RayCluster, make_notifier
+from telemetry import instruments
+from telemetry.actor import NAMESPACE
+from telemetry.card_metrics import observe
 from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
-from telemetry.core.history import FleetHistory, Window
+from telemetry.core.channels import ChannelCount
+from telemetry.core.history import Window
 from telemetry.core.messages import Language
-from telemetry.fleet_watch import FleetWatch, ReportSchedule
-from telemetry.node import TelemetryConfig, changes
+from telemetry.fleet_memory import FleetMemory
+from telemetry.fleet_report import ReportSchedule
+from telemetry.fleet_watch import FleetWatch
+from telemetry.notify import Notifier, readable
+from telemetry.otel import start_metrics
+from telemetry.ray_cluster import RayCluster
+from telemetry.readings import alert_points, notice_points, waiting_points
+from telemetry.watch_config import TelemetryConfig, changes
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +59,17 @@ class WatchActor:
         self._thread.start()
         self._setup = (config, schedule)
         self._adopted = False
-        self._begin(FleetHistory())
+        self._notifier = Notifier(readable(config.channels))
+        self._begin(None)
+        self._metrics = start_metrics("telemetry-watch")
+        if self._metrics is not None:
+            self._export(self._metrics.meter)
 
     def adopt(self, config: TelemetryConfig, schedule: ReportSchedule | None) -> None:
         """Watch by another config from now on; nothing happens if it is the same.
 
-        What is known of the cards stays. A cluster has one watch: where applications differ in
-        what they want of it, the last one to start has its way.
+        What is known of the cards stays, and so do the alerts that are on. A cluster has one watch:
+        where applications differ in what they want of it, the last one to start has its way.
         """
         self._adopted = True
         if (config, schedule) != self._setup:
@@ -63,8 +77,9 @@ class WatchActor:
             changed += ["report"] if schedule != self._setup[1] else []
             logger.warning("the fleet is watched by other settings now: %s", ", ".join(changed))
             self._end()
+            self._notifier.adopt(readable(config.channels))
             self._setup = (config, schedule)
-            self._begin(self._watch.history)
+            self._begin(self._watch.memory)
 
     def renew(self, config: TelemetryConfig, schedule: ReportSchedule | None) -> None:
         """As :meth:`adopt`, but only for the first one since this process began.
@@ -92,6 +107,10 @@ class WatchActor:
 
         return self._call(ask())
 
+    def channels(self) -> tuple[ChannelCount, ...]:
+        """See :meth:`FleetWatch.channels`."""
+        return self._notifier.counts
+
     def report(self, hours: float, language: Language, *, as_html: bool) -> str:
         """See :meth:`FleetWatch.report`; in this thread, so that the watch goes on."""
         return self._watch.report(hours, language, as_html=as_html)
@@ -99,26 +118,43 @@ class WatchActor:
     def close(self) -> None:
         """Stop watching, for the moment before the end."""
         self._end()
+        self._notifier.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_ANSWER_TIMEOUT_S)
+        if self._metrics is not None:
+            self._metrics.close()
 
-    def _begin(self, history: FleetHistory) -> None:
-        config, schedule = self._setup
-        self._notifier = make_notifier(config)
-        self._watch = FleetWatch(
-            ClusterView(RayCluster(config), stale_after_s=config.stale_after_s),
-            thermal=config.thermal,
-            alerts=config.alerts,
-            post=self._notifier.post,
-            language=config.language,
-            schedule=schedule,
-            history=history,
-        )
-        self._running = asyncio.run_coroutine_threadsafe(self._watch.run(), self._loop)
+    def _export(self, meter: Meter) -> None:
+        """Tell of the fleet's own alerts; those of cards are exported by their nodes."""
+        observe(meter, instruments.ALERTS, lambda: alert_points(self._watch.alerts()))
+        observe(meter, instruments.NOTICES, lambda: notice_points(self._notifier.counts))
+        observe(meter, instruments.NOTICES_WAITING, lambda: waiting_points(self._notifier.counts))
+
+    def _begin(self, memory: FleetMemory | None) -> None:
+        async def begin() -> None:
+            config, schedule = self._setup
+            self._watch = FleetWatch(
+                ClusterView(RayCluster(config), stale_after_s=config.stale_after_s),
+                thermal=config.thermal,
+                alerts=config.alerts,
+                post=self._notifier.post,
+                language=config.language,
+                schedule=schedule,
+                channels=lambda: self._notifier.counts,
+                memory=memory,
+            )
+            self._running = asyncio.get_running_loop().create_task(self._watch.run())
+
+        self._call(begin())
 
     def _end(self) -> None:
-        self._running.cancel()
-        self._notifier.close()
+        """Stop watching, and wait until it has: two must not write into one memory."""
+
+        async def end() -> None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+        self._call(end())
 
     def _call(self, question: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(question, self._loop).result(_ANSWER_TIMEOUT_S)
@@ -191,6 +227,13 @@ class WatchLink:
         """See :meth:`FleetWatch.alerts`; raises as :meth:`windows`."""
         answer: tuple[ActiveAlert, ...] = await asyncio.wait_for(
             self._handle.alerts.remote(), self._timeout_s
+        )
+        return answer
+
+    async def channels(self) -> tuple[ChannelCount, ...]:
+        """See :meth:`FleetWatch.channels`; raises as :meth:`windows`."""
+        answer: tuple[ChannelCount, ...] = await asyncio.wait_for(
+            self._handle.channels.remote(), self._timeout_s
         )
         return answer
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import NodeInfo
-from telemetry.core.sample import CardSample, SynthesisRecord
+from telemetry.core.channels import ChannelCount
+from telemetry.core.sample import CardSample, SynthesisRecord, XidEvent
 from telemetry.core.window import AgedSample, Totals, merge_totals
-from telemetry.node import NodeSnapshot
+from telemetry.snapshot import NodeSnapshot
 
 MIB = 2**20
 
@@ -32,6 +33,9 @@ class Fleet:
     export_failing_s: float | None = None
     lag_s: float = 0.0
     alerts: tuple[ActiveAlert, ...] = ()
+    lost: set[str] = field(default_factory=set)
+    faults: tuple[XidEvent, ...] = ()
+    channels: tuple[ChannelCount, ...] = ()
 
     def clock(self) -> float:
         """Both clocks, of the watch and of the wall."""
@@ -66,16 +70,21 @@ class Fleet:
             problems=(),
             export_failing_s=self.export_failing_s,
             alerts=self.alerts,
+            faults=self.faults if node == "n0" else (),
+            channels=self.channels,
         )
 
     def close(self) -> None:
         return None
 
     def _sample(self, node: str, index: int, at: float) -> CardSample:
+        uuid = f"SIM-{node}-{index}"
+        if uuid in self.lost:
+            return CardSample(at, index, uuid, "Simulated card", True, error="the card is lost")
         return CardSample(
             at,
             index,
-            f"SIM-{node}-{index}",
+            uuid,
             "Simulated card",
             simulated=True,
             gpu_util=50.0,

@@ -32,7 +32,14 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_service
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_grpc
 
+from telemetry.otel import Metrics
+
 Value = str | bool | int | float | list[Any] | None
+
+
+def flush(metrics: Metrics, timeout_s: float) -> None:
+    """Export a process' metrics now; the service itself leaves that to the interval."""
+    metrics._provider.force_flush(timeout_s * 1000)
 
 
 @dataclass(frozen=True, slots=True)

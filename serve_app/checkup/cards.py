@@ -9,8 +9,8 @@ from serve_app.checkup.bounded import within
 from serve_app.core.machine import Card, Driver
 from telemetry.core.sample import CardSample
 from telemetry.here import ThisNode
-from telemetry.node import NodeSnapshot
 from telemetry.nvml_driver import DriverAnswer, ask_driver
+from telemetry.snapshot import NodeSnapshot
 
 DRIVER_TIMEOUT_S = 10.0
 

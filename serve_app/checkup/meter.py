@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from serve_app.core.check import CardUse
 from telemetry.core.sample import CardSample
-from telemetry.node import NodeSnapshot
+from telemetry.snapshot import NodeSnapshot
 
 POLL_S: Final = 1.0
 """Well below the age and number of samples that a node keeps."""

@@ -16,7 +16,7 @@ Sources of the limits: what DCGM, gpud and the exporters alert on, and NVIDIA's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -133,20 +133,41 @@ class AlertBook:
     """
 
     def __init__(self, rules: Iterable[AlertRule], *, forget_s: float = 3600.0) -> None:
-        self._rules = tuple(rules)
-        if len({rule.name for rule in self._rules}) != len(self._rules):
-            raise ValueError("two alert rules share a name")
+        self._rules = _by_name(rules)
         self._forget_s = forget_s
         self._watches: dict[tuple[str, str], _Watch] = {}
+
+    def adopt(self, rules: Iterable[AlertRule]) -> None:
+        """Watch by other rules from now on.
+
+        What is on stays on, and nobody is told again, while its rule is there; it clears by the
+        new limits. Times that were counted against limits of before begin anew. What only a rule
+        that is gone has told of is gone without a notice: whoever took it out knows.
+
+        Raises:
+            ValueError: Two rules share a name; nothing has changed then.
+        """
+        before, self._rules = self._rules, _by_name(rules)
+        for key, watch in list(self._watches.items()):
+            rule = self._rules.get(key[0])
+            if rule is None:
+                del self._watches[key]
+            elif rule != before[key[0]]:
+                self._watches[key] = replace(watch, bad_since_s=None, good_since_s=None)
+
+    def forget(self, subjects: Collection[str]) -> None:
+        """Forget subjects that nobody watches any more, without a notice."""
+        for key in [key for key in self._watches if key[1] in subjects]:
+            del self._watches[key]
 
     @property
     def active(self) -> tuple[tuple[AlertRule, Subject, float], ...]:
         """Rule, subject and last value of every alert that is on, critical ones first."""
-        by_name = {rule.name: rule for rule in self._rules}
+        rules = self._rules
         found = [
-            (by_name[name], watch.subject, watch.value)
+            (rules[name], watch.subject, watch.value)
             for (name, _), watch in list(self._watches.items())
-            if watch.fired_s is not None
+            if watch.fired_s is not None and name in rules
         ]
         return tuple(sorted(found, key=lambda on: (on[0].severity, on[0].name, on[1].id)))
 
@@ -160,7 +181,7 @@ class AlertBook:
             signals: Values by signal, of every subject; those that are not known are left out.
         """
         notices: list[Notice] = []
-        for rule in self._rules:
+        for rule in self._rules.values():
             for subject, values in signals.items():
                 if (value := values.get(rule.signal)) is not None:
                     notices += self._told(rule, subject, value, now_s)
@@ -191,7 +212,6 @@ class AlertBook:
         return () if notice is None else (notice,)
 
     def _forgotten(self, now_s: float) -> list[Notice]:
-        by_name = {rule.name: rule for rule in self._rules}
         notices = []
         for key, watch in list(self._watches.items()):
             if now_s - watch.heard_s <= self._forget_s:
@@ -199,9 +219,17 @@ class AlertBook:
             del self._watches[key]
             if watch.fired_s is not None:
                 lasted_s = now_s - watch.fired_s
-                rule = by_name[key[0]]
+                rule = self._rules[key[0]]
                 notices.append(Notice("forgotten", rule, watch.subject, watch.value, lasted_s))
         return notices
+
+
+def _by_name(rules: Iterable[AlertRule]) -> dict[str, AlertRule]:
+    told = tuple(rules)
+    named = {rule.name: rule for rule in told}
+    if len(named) != len(told):
+        raise ValueError("two alert rules share a name")
+    return named
 
 
 def _since(since_s: float | None, holds: bool, now_s: float) -> float | None:

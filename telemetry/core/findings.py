@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, Literal
 
+from telemetry.core.channels import ChannelCount
 from telemetry.core.model_book import ModelStats
 from telemetry.core.report_facts import CardFacts, ReportFacts
 from telemetry.core.thermal import ThermalRules
@@ -34,7 +36,7 @@ class Finding:
 
     Args:
         gravity: ``critical`` and ``warning`` are faults, ``advice`` is room for better.
-        subject: Card or model, for people.
+        subject: Card, model or alert channel, for people.
         english, chinese: What was seen, and what to do.
     """
 
@@ -52,6 +54,7 @@ def findings(facts: ReportFacts, rules: ThermalRules) -> tuple[Finding, ...]:
     found = [
         *(finding for card in facts.cards for finding in _of_card(card, rules)),
         *(finding for model in facts.models for finding in _of_model(model)),
+        *(finding for channel in facts.channels for finding in _of_channel(channel)),
     ]
     return tuple(sorted(found, key=lambda finding: (_ORDER[finding.gravity], finding.subject)))
 
@@ -64,7 +67,28 @@ def _of_card(card: CardFacts, rules: ThermalRules) -> Iterator[Finding]:
 
 
 def _readings(card: CardFacts) -> Iterator[Finding]:
-    if card.available < LEAST_AVAILABLE:
+    since = "?" if card.read_at is None else clock_time(card.read_at)
+    if card.state == "lost":
+        yield Finding(
+            "critical",
+            card.label,
+            (
+                f"Its driver can't read it; the last reading is of {since}.",
+                "Reset the card or restart the node, and look at the kernel log.",
+            ),
+            (f"驱动无法读取该卡；最后读数为 {since}。", "重置该卡或重启节点，并查看内核日志。"),
+        )
+    elif card.state == "absent":
+        yield Finding(
+            "warning",
+            card.label,
+            (
+                f"Nobody has told of it since {since}.",
+                "If its node was not taken out on purpose, see whether it is up.",
+            ),
+            (f"自 {since} 起没有该卡的消息。", "若节点并非有意移除，请检查其是否在线。"),
+        )
+    elif card.available < LEAST_AVAILABLE:
         minutes = (1 - card.available) * card.seen_s / 60
         yield Finding(
             "warning",
@@ -241,3 +265,23 @@ def _of_model(model: ModelStats) -> Iterator[Finding]:
                 "减少 engine.slots 可更快出声；增加显卡两者兼得。",
             ),
         )
+
+
+def _of_channel(channel: ChannelCount) -> Iterator[Finding]:
+    lost = channel.failed + channel.dropped
+    if lost:
+        told = f"{lost} of {lost + channel.sent} messages reached nobody."
+        yield Finding(
+            "warning",
+            channel.name,
+            (told, "Check the alert channel's address and secret, and the way there."),
+            (
+                f"{lost + channel.sent} 条消息中有 {lost} 条未送达。",
+                "请检查该告警渠道的地址、密钥和网络。",
+            ),
+        )
+
+
+def clock_time(at: float) -> str:
+    """A Unix time for people."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

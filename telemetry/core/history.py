@@ -9,9 +9,13 @@ step      kept     for
 ========  =======  =======================================
 
 A value takes two bytes (a fraction of its signal's range, which is finer than the card tells), so
-a card takes about 130 kB and a thousand of them 130 MB, however long they run. Windows start at
+a card takes about 140 kB and a thousand of them 140 MB, however long they run. Windows start at
 multiples of their step in Unix time; a window without samples is absent, never 0. Samples come
 about in order: one that is older than the open window of a step is left out of that step.
+
+All times are those of one clock, which the keeper tells: a sample from its future is left out, and
+a card whose newest sample has come to lie in the future (the keeper's own clock was put back)
+begins anew, since all that it tells from now on would be older than that.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from telemetry.core.energy import EnergyDay
+from telemetry.core.node_clocks import TOLERANCE_S
 from telemetry.core.sample import CardSample
 from telemetry.core.throttle import SLOWING
 
@@ -156,20 +162,45 @@ class _Ring:
         return coded / _FULL * self._most
 
 
-class CardHistory:
-    """The day of one card."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a card is.
 
-    def __init__(self) -> None:
+    Args:
+        node, host: Ray node id and host name.
+    """
+
+    node: str
+    host: str
+
+
+class CardHistory:
+    """The day of one card.
+
+    ``last`` is its newest sample, ``read`` the newest one that is not of a card that could not be
+    read, ``place`` where that was seen, and ``energy`` what it used.
+
+    Args:
+        place: Where it is.
+    """
+
+    def __init__(self, place: Place) -> None:
         self._rings = {
             track.name: tuple(_Ring(step, track.most) for step in STEPS) for track in TRACKS
         }
+        self.place = place
+        self.energy = EnergyDay()
         self.last: CardSample | None = None
+        self.read: CardSample | None = None
 
     def add(self, sample: CardSample) -> None:
         """Keep one sample; one that is not newer than the last is left out."""
         if self.last is not None and sample.timestamp <= self.last.timestamp:
             return
         self.last = sample
+        if sample.error is None:
+            self.read = sample
+        self.energy.add(sample)
         for track in TRACKS:
             if (value := track.read(sample)) is not None:
                 for ring in self._rings[track.name]:
@@ -198,15 +229,30 @@ class FleetHistory:
         self._most_cards = most_cards
         self._cards: dict[str, CardHistory] = {}
 
-    def add(self, samples: Iterable[CardSample]) -> None:
-        """Keep samples of any cards, each card's in the order of time."""
+    def add(self, samples: Iterable[CardSample], place: Place, now: float) -> None:
+        """Keep samples of cards of one node, each card's in the order of time.
+
+        Args:
+            samples: Of any of its cards; those from the future are left out.
+            place: The node.
+            now: Unix time, in the time of the samples.
+        """
+        latest = now + TOLERANCE_S
         for sample in samples:
-            if (card := self._cards.get(sample.uuid)) is None:
-                card = self._cards[sample.uuid] = CardHistory()
+            if sample.timestamp > latest:
+                continue
+            card = self._cards.get(sample.uuid)
+            if card is None or _is_ahead(card, latest):
+                card = self._cards[sample.uuid] = CardHistory(place)
+            card.place = place
             card.add(sample)
         if (more := len(self._cards) - self._most_cards) > 0:
             for uuid in sorted(self._cards, key=self._heard)[:more]:
                 del self._cards[uuid]
+
+    def cards(self) -> tuple[tuple[str, CardHistory], ...]:
+        """Every known card by UUID."""
+        return tuple(self._cards.items())
 
     def card(self, uuid: str) -> CardHistory | None:
         """One card's day, if it is known."""
@@ -216,3 +262,7 @@ class FleetHistory:
         """Unix time of a card's newest sample."""
         last = self._cards[uuid].last
         return 0.0 if last is None else last.timestamp
+
+
+def _is_ahead(card: CardHistory, latest: float) -> bool:
+    return card.last is not None and card.last.timestamp > latest

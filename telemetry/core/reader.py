@@ -17,19 +17,6 @@ class UnknownCardError(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class NoDriver:
-    """Why a node has no cards to read.
-
-    Args:
-        reason: For people: what failed and what to do.
-        code: The driver's own number for it, or None where it has none.
-    """
-
-    reason: str
-    code: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """What one look at the driver told.
 

@@ -7,15 +7,20 @@ count; nothing here judges (see :mod:`telemetry.core.findings`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from telemetry.core.channels import ChannelCount
 from telemetry.core.history import STEPS, CardHistory, Window
 from telemetry.core.model_book import ModelStats
 from telemetry.core.sample import CardSample, XidEvent
 from telemetry.core.thermal import HeatLimits, margin_of
 
 _MINUTE = STEPS[-1]
+
+CardState = Literal["here", "lost", "absent"]
+"""Whether a card is read at the end, its driver can't read it, or nobody tells of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,15 @@ class CardFacts:
 
     Args:
         host, node: Where it is.
-        sample: Its newest sample: identity, thresholds, errors.
+        sample: Its newest sample that was read, if any: identity, thresholds, errors.
+        state: What became of it.
+        read_at: Unix time of its newest reading, or None if it was never read.
         seen_s: Length of the time that is judged: from its first reading in it to the end.
-        available: Share of the minutes of ``seen_s`` with readings.
+        available: Share of ``seen_s`` that lies in minutes with readings.
         util, mem_fill, temp_c, power_w: Spreads, or None where the card does not tell.
         slowed: Share of the samples that heat or power held down, or None.
         warm: Share of the minutes at or above the limit at which cards are eased, or None.
-        energy_j: Mean power times time, or None.
+        energy_j: What it used in the time that was sampled, or None.
         xids: Faults in this time, repeats counted.
         minutes: Mean and highest temperature and mean utilisation and power by minute, for charts.
     """
@@ -51,6 +58,8 @@ class CardFacts:
     host: str
     node: str
     sample: CardSample
+    state: CardState
+    read_at: float | None
     seen_s: float
     available: float
     util: Spread | None
@@ -87,6 +96,7 @@ class ReportFacts:
         models: By engine and name; all that they did since the nodes' telemetry started.
         alerts: Alerts that are on at the end, for people.
         problems: What the telemetry itself could not see, for people.
+        channels: What became of the messages of each alert channel since telemetry started.
     """
 
     start: float
@@ -95,6 +105,7 @@ class ReportFacts:
     models: tuple[ModelStats, ...]
     alerts: tuple[str, ...]
     problems: tuple[str, ...]
+    channels: tuple[ChannelCount, ...] = ()
 
     @property
     def simulated(self) -> bool:
@@ -124,44 +135,57 @@ class ReportFacts:
 def card_facts(
     history: CardHistory,
     *,
-    host: str,
-    node: str,
     start: float,
     end: float,
     limits: HeatLimits,
+    state: CardState = "here",
     xids: Iterable[XidEvent] = (),
 ) -> CardFacts | None:
-    """One card's facts from Unix time *start* to *end*; None if it was not seen in that time."""
+    """One card's facts from Unix time *start* to *end*.
+
+    Minutes that the time cuts count as far as they lie inside, but for means and peaks, which are
+    those of whole minutes.
+
+    Returns:
+        None of a card that is absent and was not seen in that time.
+    """
     names = ("gpu_util", "mem_fill", "temp_c", "power_w", "slowed")
+    since = start - start % _MINUTE.step_s
     minutes = {
         name: tuple(
-            window for window in history.windows(name, _MINUTE, start) if window.start < end
+            window for window in history.windows(name, _MINUTE, since) if window.start < end
         )
         for name in names
     }
     seen = sorted({window.start for windows in minutes.values() for window in windows})
-    if not seen or history.last is None:
+    sample = history.read or history.last
+    if sample is None or (state == "absent" and not seen):
         return None
-    seen_s = max(end - seen[0], float(_MINUTE.step_s))
-    # The minute in which the time ends may be a part of one.
-    whole = max(round(seen_s / _MINUTE.step_s), 1)
-    power, slowed, temps = minutes["power_w"], minutes["slowed"], minutes["temp_c"]
+    judged = max(start, seen[0]) if seen else start
+    slowed, temps = minutes["slowed"], minutes["temp_c"]
     return CardFacts(
-        host=host,
-        node=node,
-        sample=history.last,
-        seen_s=seen_s,
-        available=min(len(seen) / whole, 1.0),
+        host=history.place.host,
+        node=history.place.node,
+        sample=sample,
+        state=state,
+        read_at=None if history.read is None else history.read.timestamp,
+        seen_s=end - judged,
+        available=_covered_s(seen, judged, end) / (end - judged),
         util=_spread(minutes["gpu_util"]),
         mem_fill=_spread(minutes["mem_fill"]),
         temp_c=_spread(temps),
-        power_w=_spread(power),
+        power_w=_spread(minutes["power_w"]),
         slowed=_mean(window.mean for window in slowed),
         warm=_mean(float(window.high >= limits.ease) for window in temps),
-        energy_j=sum(window.mean for window in power) * _MINUTE.step_s if power else None,
+        energy_j=history.energy.between(start, end),
         xids=tuple(event for event in xids if start <= event.timestamp <= end),
         minutes=minutes,
     )
+
+
+def _covered_s(minutes: Sequence[int], start: float, end: float) -> float:
+    """Seconds of a time that lie in some minutes, told by their beginnings."""
+    return sum(min(at + _MINUTE.step_s, end) - max(at, start) for at in minutes)
 
 
 def _spread(windows: tuple[Window, ...]) -> Spread | None:

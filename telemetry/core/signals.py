@@ -51,11 +51,15 @@ class OnsetCounter:
         self._onsets: deque[float] = deque(maxlen=most)
         self._on = False
 
-    def seen(self, now_s: float, *, on: bool) -> int:
-        """Note whether it is on at monotonic time *now_s*; returns the onsets of the window."""
+    def seen(self, now_s: float, *, on: bool | None) -> int:
+        """Note whether it is on at monotonic time *now_s*; returns the onsets of the window.
+
+        Where nobody knows (None) it is taken to be as it was: what goes on through a moment
+        without readings began once.
+        """
         if on and not self._on:
             self._onsets.append(now_s)
-        self._on = on
+        self._on = self._on if on is None else on
         while self._onsets and now_s - self._onsets[0] > self._window_s:
             self._onsets.popleft()
         return len(self._onsets)

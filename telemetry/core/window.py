@@ -7,7 +7,7 @@ monotonic time in and calls it from one thread at a time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -64,6 +64,11 @@ class SampleWindow:
                 ring.popleft()
             if now - ring[-1][0] > self._forget_s:
                 del self._rings[uuid]
+
+    def forget(self, uuids: Collection[str]) -> None:
+        """Forget cards that are no longer read."""
+        for uuid in uuids:
+            self._rings.pop(uuid, None)
 
     def samples(self, now: float, since: float | None = None) -> tuple[CardSample, ...]:
         """Every card's samples of the last ``max_age_s``, oldest first.

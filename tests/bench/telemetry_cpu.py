@@ -38,10 +38,11 @@ from telemetry.node import NodeTelemetry
 from telemetry.otel import Metrics, span_processors, start_metrics
 from telemetry.simulated import SimulatedCards
 from telemetry.speech_metrics import NoSynthesisHook, SynthesisMetrics
-from tests.otlp import OtlpReceiver
+from tests.otlp import OtlpReceiver, flush
 from tests.piper_scene import tasks
 
 ROUNDS = 12
+FLUSH_S = 2.0
 CARDS = 8
 TASKS = 3
 PIPER_TASKS = 3
@@ -123,7 +124,7 @@ async def _compared(
                 wall_s = time.monotonic() - began_s
                 if variant:
                     await asyncio.to_thread(provider.force_flush)
-                    await asyncio.to_thread(metrics.flush)
+                    await asyncio.to_thread(flush, metrics, FLUSH_S)
                 cost = Cost(wall_s, time.process_time() - cpu_s, time.thread_time() - loop_s)
                 (on if variant else off).append(cost)
     segments = len(todo) * len(engines)

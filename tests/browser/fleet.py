@@ -17,8 +17,9 @@ from telemetry.core.alert_rules import RULES
 from telemetry.core.reader import CardReader, NoCards
 from telemetry.core.sample import SynthesisRecord
 from telemetry.core.thermal import ThermalRules
-from telemetry.node import NodeSnapshot, NodeTelemetry
+from telemetry.node import NodeTelemetry
 from telemetry.simulated import CardModel, SimulatedCards
+from telemetry.snapshot import NodeSnapshot
 from tests.records import record
 
 WALL_START = 1_790_000_000.0

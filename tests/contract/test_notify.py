@@ -18,8 +18,9 @@ from aiosmtpd.controller import Controller
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telemetry.core.channels import ChannelCount, channel_problems
 from telemetry.core.messages import Message
-from telemetry.notify import QUEUE_MESSAGES, Channel, ChannelError, Notifier, sender
+from telemetry.notify import QUEUE_MESSAGES, Channel, ChannelError, Notifier, readable, sender
 from telemetry.wecom import parts_of
 
 ALERT = Message("vibevoice-serve: ALERT: card very hot: node card 0", "[critical] 显卡 86 C", True)
@@ -195,3 +196,58 @@ def test_a_message_is_tried_again_and_a_raising_plugin_is_survived() -> None:
     wait_until(lambda: notifier.counts[0].sent == 1)
     notifier.close()
     assert notifier.counts[0].failed == 0
+
+
+def test_other_channels_leave_the_counts_and_what_waits_of_those_that_stay() -> None:
+    go_on, taken = threading.Event(), list[tuple[str, str]]()
+
+    def open_channel(channel: Channel) -> Any:
+        def send(message: Message) -> bool:
+            go_on.wait(10)
+            taken.append((channel.url, message.title))
+            return True
+
+        return send
+
+    stays, goes, later = Channel("stays", "1"), Channel("goes", "2"), Channel("goes", "3")
+    notifier = Notifier([stays, goes], open_channel=open_channel)
+    for title in ("a", "b"):
+        notifier.post(Message(title, "", False))
+    wait_until(lambda: [one.waiting for one in notifier.counts] == [1, 1])
+    notifier.adopt([stays], timeout_s=0.01)
+    go_on.set()
+    wait_until(lambda: notifier.counts == (ChannelCount("stays", sent=2),))
+    notifier.adopt([later, stays])
+    notifier.post(Message("c", "", False))
+    wait_until(lambda: all(one.waiting == 0 for one in notifier.counts) and ("3", "c") in taken)
+    wait_until(lambda: notifier.counts[1] == ChannelCount("stays", sent=3))
+    # "b" was dropped with its channel; the name's new address counts on from there.
+    wait_until(lambda: notifier.counts[0] == ChannelCount("goes", sent=1, dropped=1))
+    notifier.close()
+    assert ("2", "b") not in taken
+
+
+def test_channels_that_cannot_be_set_up_change_nothing_and_are_left_out() -> None:
+    good, bad = Channel("hook", "json://127.0.0.1/alerts"), Channel("broken", "nosuch://hunter2")
+    notifier = Notifier([good])
+    with pytest.raises(ChannelError, match="broken"):
+        notifier.adopt([bad])
+    assert [one.name for one in notifier.counts] == ["hook"]
+    notifier.close()
+    assert readable([bad, good]) == (good,)
+
+
+def test_a_channel_that_takes_nothing_says_so_until_it_does() -> None:
+    answers = iter([False, True])
+    notifier = Notifier(
+        [Channel("c", "")], waits_s=(), open_channel=lambda _channel: lambda _m: next(answers)
+    )
+    notifier.post(ALERT)
+    wait_until(lambda: notifier.counts[0].failing)
+    assert channel_problems(notifier.counts) == (
+        "the alert channel 'c' takes no messages (1 given up)",
+    )
+    notifier.post(ALERT)
+    wait_until(lambda: not notifier.counts[0].failing)
+    assert (notifier.counts[0].sent, channel_problems(notifier.counts)) == (1, ())
+    notifier.close()

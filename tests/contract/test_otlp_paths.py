@@ -18,7 +18,7 @@ from telemetry.otel import BoundedSpanProcessor, span_processors, start_metrics
 from telemetry.sampling import is_kept, ratio_of
 from telemetry.speech_metrics import SynthesisMetrics
 from tests.contract.test_otlp import WAIT_S, provider, speak
-from tests.otlp import OtlpReceiver, make_tls
+from tests.otlp import OtlpReceiver, flush, make_tls
 from tests.records import record
 from tests.rotel import collector
 from tests.unit.test_instruments import Readings
@@ -45,7 +45,7 @@ def send_all() -> str:
     metrics = start_metrics("replica-7")
     assert metrics is not None
     card = CardSample(1.0, 0, "GPU-a", "card", simulated=False, temp_c=66.0)
-    observe_cards(metrics.meter, Readings([AgedSample(card, 0.0)]), stale_after_s=3.0)
+    observe_cards(metrics.meter, Readings([AgedSample(card, 0.0)]))
     tracing = provider()
     with tracing.get_tracer("test").start_as_current_span("request") as span:
         trace_id = f"{span.get_span_context().trace_id:032x}"
@@ -86,7 +86,7 @@ def test_a_collector_with_a_foreign_certificate_gets_nothing(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
         metrics = start_metrics("r")
         assert metrics is not None
-        metrics.flush(WAIT_S)
+        flush(metrics, WAIT_S)
         assert metrics.export_failing_s > 0
         metrics.close(0.1)
         assert receiver.headers() == []
@@ -130,13 +130,13 @@ def test_a_collector_that_refuses_is_counted_until_it_takes_again(
         for _ in range(2):
             speak(tracing)
             processor.force_flush()
-            metrics.flush(WAIT_S)
+            flush(metrics, WAIT_S)
         assert processor.health.failures == 2
         assert metrics.export_failing_s > 0
         receiver.refuse(False)
         speak(tracing)
         processor.force_flush()
-        metrics.flush(WAIT_S)
+        flush(metrics, WAIT_S)
         # Before this export the metrics had failed; the export itself says so.
         points = receiver.newest("vibevoice.telemetry.export.failures")
         told = {point.attributes["vibevoice.signal"]: point.value for point in points}

@@ -49,9 +49,6 @@ class Commands:
     def problems(self) -> list[str]:
         return list(self._cards.problems())
 
-    def missing(self) -> dict[str, Any] | None:
-        return asdict(self._cards.missing) if self._cards.missing else None
-
     def close(self) -> None:
         self._cards.close()
 
@@ -70,7 +67,7 @@ class Commands:
         assert self._node is not None
         metrics = start_metrics("test")
         assert metrics is not None
-        observe_cards(metrics.meter, self._node, stale_after_s=3.0)
+        observe_cards(metrics.meter, self._node)
 
     def node(self) -> dict[str, Any]:
         """What the node knows, and its threads."""

@@ -19,20 +19,13 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
-from telemetry.actor import (
-    NAMESPACE,
-    NodeLink,
-    RayCluster,
-    actor_name,
-    assigned_card,
-    ensure_actor,
-    ensure_actors,
-    local_actor,
-    stop_actors,
-)
-from telemetry.body import MetricsBody, to_json
+from telemetry.actor import NAMESPACE, actor_name, ensure_actor, stop_actors
+from telemetry.body import to_json
+from telemetry.body_entries import MetricsBody
 from telemetry.cluster import ClusterView
-from telemetry.node import TelemetryConfig
+from telemetry.node_link import NodeLink, assigned_card, local_actor
+from telemetry.ray_cluster import RayCluster
+from telemetry.watch_config import TelemetryConfig
 from tests.records import record
 
 SIMULATED = TelemetryConfig("simulated", simulated_cards=2, period_s=0.2)
@@ -70,7 +63,7 @@ async def watch(cluster: Cluster, second: Any) -> dict[str, Any]:
     body = await body_when(view, all_answer(2))
     seen["nodes"] = sorted(node["id"] for node in body["nodes"])
     seen["gpu_nodes"] = sorted({entry["node"] for entry in body["gpu"]})
-    seen["actors"] = sorted(ensure_actors(SIMULATED))
+    seen["actors"] = sorted(node for node in seen["nodes"] if has_actor(node))
 
     actor = await local_actor(SIMULATED)
     uuid = await actor.assign_simulated.remote("r-1")
@@ -90,7 +83,7 @@ async def watch(cluster: Cluster, second: Any) -> dict[str, Any]:
     cluster.remove_node(second)
     body = await body_when(view, lambda body: states(body) == ["dead", "ok"])
     seen["stale"] = {card["node"]: card["stale"] for card in body["cards"]}
-    seen["left"] = sorted(ensure_actors(SIMULATED))
+    seen["left"] = sorted(node["id"] for node in body["nodes"] if node["state"] == "ok")
     view.close()
     return seen
 
@@ -105,8 +98,11 @@ def two_nodes() -> dict[str, Any]:
         ray.init(address=cluster.address)
         seen = asyncio.run(watch(cluster, second))
         node = ray.get_runtime_context().get_node_id()
-        actor = ensure_actor(node, TelemetryConfig("none"))
-        seen["adopted"] = ray.get(actor.snapshot.remote(), timeout=PATIENCE_S).source
+        actor = ensure_actor(node, SIMULATED)
+        ray.get(actor.told.remote([record()], None), timeout=PATIENCE_S)
+        ensure_actor(node, TelemetryConfig("none"))
+        adopted = ray.get(actor.snapshot.remote(), timeout=PATIENCE_S)
+        seen["adopted"], seen["carried"] = adopted.source, adopted.totals.count
         stop_actors()
         seen["stopped"] = not has_actor(node)
         return seen

@@ -134,3 +134,47 @@ def test_notices_alternate_and_hold_their_limits(
             assert notice.kind != "cleared" or notice.value <= rule.clear_at
         assert bool(book.active) == (bool(kinds) and kinds[-1] == "fired")
     assert kinds == ["fired", "cleared"] * (len(kinds) // 2) + ["fired"] * (len(kinds) % 2)
+
+
+def test_other_limits_leave_what_is_on_and_count_their_times_anew() -> None:
+    book = AlertBook([HOT])
+    told(book, [86.0] * 61)
+    higher = replace(HOT, fire_above=90.0)
+    book.adopt([higher])
+    assert book.active == ((higher, CARD, 86.0),)
+    ((at, notice),) = told(book, [79.0] * 100, 61.0)
+    assert (at, notice.kind, notice.lasted_s) == (121.0, "cleared", 61.0)
+    told(book, [86.0] * 59, 200.0)
+    book.adopt([HOT])
+    assert [at for at, _ in told(book, [86.0] * 100, 259.0)] == [319.0]
+
+
+def test_a_rule_that_is_switched_off_takes_its_alerts_with_it() -> None:
+    book = AlertBook([HOT])
+    told(book, [86.0] * 61)
+    book.adopt([])
+    assert book.active == ()
+    assert book.update(1e6, {}) == ()
+    book.adopt([HOT])
+    assert book.active == ()
+
+
+def test_rules_that_share_a_name_are_not_adopted() -> None:
+    book = AlertBook([HOT])
+    told(book, [86.0] * 61)
+    with pytest.raises(ValueError, match="share a name"):
+        book.adopt([HOT, HOT])
+    assert len(book.active) == 1
+
+
+@given(rules, st.lists(st.tuples(st.integers(-5, 15), st.booleans()), max_size=60))
+def test_the_same_rules_again_change_nothing(
+    rule: AlertRule, steps: list[tuple[int, bool]]
+) -> None:
+    book, plain = AlertBook([rule]), AlertBook([rule])
+    for second, (value, again) in enumerate(steps):
+        signals = {CARD: {"temp_c": float(value)}}
+        if again:
+            book.adopt([rule])
+        assert book.update(float(second), signals) == plain.update(float(second), signals)
+        assert book.active == plain.active

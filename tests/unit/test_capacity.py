@@ -12,9 +12,10 @@ from serve_app.core.fair import FairPool
 from serve_app.errors import AllPausedError
 from telemetry.card_watch import CardGuard
 from telemetry.cluster import ClusterSnapshot, NodeState, NodeView
+from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.thermal import GuardState
 from telemetry.core.window import Totals
-from telemetry.node import NodeSnapshot, ReplicaLoad
+from telemetry.snapshot import NodeSnapshot
 
 
 def node(

@@ -147,3 +147,31 @@ def test_a_card_that_swings_around_the_limit_is_one_alert() -> None:
         scene.see(5, temp_c=76.0)
         scene.see(30, temp_c=70.0)
     assert [notice.kind for notice in scene.notices] == ["fired"]
+
+
+def test_a_card_that_is_lost_and_found_while_it_is_slowed_slowed_once() -> None:
+    scene = Scene()
+    for _ in range(8):
+        scene.see(2, throttle=("hw_thermal",))
+        scene.see(2, error="gpu is lost", temp_c=None, throttle=None)
+    assert "card_slows_often" not in scene.fired
+
+
+def test_other_rules_leave_a_guard_and_its_alert_as_they_are() -> None:
+    scene = Scene()
+    scene.see(3, temp_c=76.0)
+    warmer = ThermalRules(celsius=HeatLimits(ease=80.0, pause=85.0, alert=90.0))
+    scene.watch.adopt(thermal=warmer, alerts=RULES, stale_after_s=3.0)
+    (guard,) = scene.watch.guards()
+    (alert,) = scene.watch.alerts()
+    assert (guard.state, alert.rule, scene.fired) == ("paused", "card_paused", ["card_paused"])
+    scene.see(100, temp_c=60.0)
+    assert scene.state == "open"
+    assert [notice.kind for notice in scene.notices] == ["fired", "cleared"]
+
+
+def test_cards_that_are_no_longer_watched_take_their_alerts_with_them() -> None:
+    scene = Scene()
+    scene.see(3, temp_c=76.0)
+    scene.watch.forget({"GPU-a"})
+    assert (scene.watch.guards(), scene.watch.alerts()) == ((), ())

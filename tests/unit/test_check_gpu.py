@@ -37,7 +37,7 @@ from serve_app.engines.registry import create
 from serve_app.errors import ConfigError
 from telemetry.core.sample import CardSample
 from telemetry.core.window import AgedSample, Totals
-from telemetry.node import NodeSnapshot
+from telemetry.snapshot import NodeSnapshot
 from tests.driver.build import build, cards, environment, write_state
 
 ROOT = Path(__file__).parents[2]

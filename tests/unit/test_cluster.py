@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 
 from telemetry.body import to_json
 from telemetry.cluster import FORGET_DEAD_S, ClusterView, NodeInfo
+from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.sample import CardSample, SynthesisRecord
 from telemetry.core.window import AgedSample, Totals, merge_totals
-from telemetry.node import NodeSnapshot, ReplicaLoad
+from telemetry.snapshot import NodeSnapshot
 from tests.records import record
 
 MIB = 2**20
@@ -236,6 +237,28 @@ async def test_without_a_list_of_nodes_the_known_ones_are_asked() -> None:
     assert to_json(failed)["problems"] == [
         "the list of nodes could not be read: ConnectionError: no head"
     ]
+
+
+async def test_a_cancellation_that_comes_with_the_list_of_nodes_is_not_lost() -> None:
+    for turns in range(8):
+        source, view, _ = cluster()
+        source.hang("a")
+        answered = asyncio.get_running_loop().create_future()
+
+        async def wait(answered: asyncio.Future[None] = answered) -> None:
+            await answered
+
+        source.lists = wait
+        gathering = asyncio.create_task(view.gather(timeout_s=60.0))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        answered.set_result(None)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        gathering.cancel()
+        done, _ = await asyncio.wait([gathering], timeout=10)
+        assert done
+        assert gathering.cancelled()
 
 
 async def test_the_last_twenty_of_all_nodes_are_kept_newest_last() -> None:

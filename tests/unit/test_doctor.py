@@ -44,8 +44,8 @@ from serve_app.core.machine import (
 from serve_app.core.vram import PUBLISHED, ModelShape, ModelSize, segment_columns
 from telemetry.core.sample import CardSample
 from telemetry.core.window import AgedSample, Totals
-from telemetry.node import NodeSnapshot
 from telemetry.nvml_driver import DriverAnswer
+from telemetry.snapshot import NodeSnapshot
 from tests.driver.build import GIB, build, cards, environment, write_state
 
 ROOT = Path(__file__).parents[2]

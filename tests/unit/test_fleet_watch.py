@@ -10,9 +10,12 @@ import pytest
 from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
 from telemetry.core.alert_rules import RULES
+from telemetry.core.channels import ChannelCount
 from telemetry.core.messages import Message
+from telemetry.core.sample import XidEvent
 from telemetry.core.thermal import DEFAULT_RULES
-from telemetry.fleet_watch import OVERLAP_S, FleetWatch, ReportSchedule
+from telemetry.fleet_report import ReportSchedule
+from telemetry.fleet_watch import OVERLAP_S, FleetWatch
 from tests.fleet_source import Fleet
 from tests.records import record
 
@@ -156,7 +159,7 @@ async def test_a_new_watch_may_go_on_with_the_history_of_the_last() -> None:
         thermal=DEFAULT_RULES,
         alerts=(),
         post=scene.posted.append,
-        history=scene.watch.history,
+        memory=scene.watch.memory,
     )
     assert len(scene.watch.windows(("SIM-n0-0",), "temp_c", 1, 0.0)["SIM-n0-0"]) == 88
 
@@ -165,5 +168,98 @@ async def test_nodes_whose_clock_is_behind_have_a_history_all_the_same() -> None
     scene = Scene(Fleet(lag_s=40.0))
     await scene.go(30)
     starts = [w.start for w in scene.watch.windows(("SIM-n0-0",), "temp_c", 1, 0.0)["SIM-n0-0"]]
-    assert starts[-1] == scene.fleet.now - 2 - 40.0
+    assert starts[-1] == scene.fleet.now - 2
     assert starts == list(range(starts[0], starts[0] + len(starts)))
+
+
+@pytest.mark.parametrize("ahead_s", [600.0, 3e7, -90_000.0])
+async def test_a_node_whose_clock_is_far_off_has_its_history_in_the_fleet_s_time(
+    ahead_s: float,
+) -> None:
+    scene = Scene(Fleet(lag_s=-ahead_s))
+    await scene.go(30)
+    scene.fleet.lag_s = 0.0  # it is put right
+    await scene.go(30)
+    windows = scene.watch.windows(("SIM-n0-0",), "temp_c", 1, 0.0)["SIM-n0-0"]
+    starts = [window.start for window in windows]
+    assert starts[-1] == scene.fleet.now - 2
+    assert starts == list(range(starts[0], starts[0] + len(starts)))
+    (card, *_) = scene.watch.facts(1.0).cards
+    assert (card.state, card.available) == ("here", pytest.approx(1.0))
+
+
+async def test_syntheses_of_a_node_whose_clock_is_ahead_grow_old_too() -> None:
+    scene = Scene(Fleet(lag_s=-3600.0))
+    scene.fleet.records = (replace(record(), error="x", timestamp=scene.fleet.now + 3200.0),)
+    await scene.go(70)
+    assert scene.posted == []
+
+
+async def test_a_report_has_the_cards_of_a_node_that_left_long_ago() -> None:
+    scene = Scene(Fleet())
+    scene.fleet.faults = (XidEvent(scene.fleet.now, "SIM-n0-0", 79, 2),)
+    await scene.go(600)
+    scene.fleet.nodes_number = 0
+    await scene.go(600)
+    facts = scene.watch.facts(1.0)
+    assert [(card.label, card.state) for card in facts.cards] == [
+        (f"host-{node} card {card}", "absent") for node in (0, 1) for card in (0, 1)
+    ]
+    card = facts.cards[0]
+    # From the minute before the first look on; its node left when half of the time was over.
+    assert card.available == pytest.approx(657 / 1260, abs=0.05)
+    assert card.energy_j == pytest.approx(300.0 * 657, rel=1e-6)
+    assert [(event.xid, event.count) for event in card.xids] == [(79, 2)]
+    assert any("host-1: the node left" in problem for problem in facts.problems)
+    assert scene.watch.facts(0.1).cards == ()
+
+
+async def test_a_card_that_its_driver_lost_is_lost_even_if_it_was_never_read() -> None:
+    scene = Scene(Fleet(lost={"SIM-n0-1"}))
+    await scene.go(60)
+    found = {
+        card.sample.uuid: (card.state, card.available) for card in scene.watch.facts(1.0).cards
+    }
+    assert found["SIM-n0-1"] == ("lost", 0.0)
+    assert found["SIM-n0-0"][0] == "here"
+
+
+async def test_a_card_whose_node_does_not_answer_is_absent() -> None:
+    scene = Scene(Fleet())
+    await scene.go(30)
+    scene.fleet.silent.add("n1")
+    await scene.go(90)
+    states = {card.node: card.state for card in scene.watch.facts(1.0).cards}
+    assert states == {"n0": "here", "n1": "absent"}
+
+
+async def test_a_new_watch_goes_on_with_alerts_and_the_day_of_the_report(tmp_path: Path) -> None:
+    scene = Scene(Fleet(), ReportSchedule(tmp_path, every_h=0.05))
+    scene.fleet.silent.add("n1")
+    await scene.go(10)
+    scene.fleet.silent.clear()
+    await scene.go(10)
+    scene.fleet.silent.add("n1")
+    await scene.go(60)
+    assert len(scene.posted) == 1
+    scene.watch = FleetWatch(
+        ClusterView(scene.fleet, clock=scene.fleet.clock, wall=scene.fleet.clock),
+        thermal=DEFAULT_RULES,
+        alerts=RULES,
+        post=scene.posted.append,
+        schedule=ReportSchedule(tmp_path, every_h=0.05),
+        memory=scene.watch.memory,
+        clock=scene.fleet.clock,
+        wall=scene.fleet.clock,
+    )
+    assert [alert.rule for alert in scene.watch.alerts()] == ["node_silent"]
+    await scene.go(90)
+    assert len(scene.posted) == 1
+    await scene.go(30)
+    assert [message.title for message in scene.posted][1:] == ["vibevoice-serve: health report"]
+
+
+async def test_a_report_tells_what_became_of_messages() -> None:
+    scene = Scene(Fleet(channels=(ChannelCount("mail", sent=2, failed=1),)))
+    await scene.go(2)
+    assert scene.watch.facts(1.0).channels == (ChannelCount("mail", sent=4, failed=2),)

@@ -11,13 +11,28 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric
 import telemetry
 from telemetry.card_metrics import observe_cards
 from telemetry.card_watch import ActiveAlert, CardGuard
+from telemetry.core.channels import ChannelCount
+from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.sample import CardProcess, CardSample, XidEvent
 from telemetry.core.throttle import REASONS
 from telemetry.core.window import AgedSample
-from telemetry.instruments import AUDIO_ENERGY, INSTRUMENTS, NODE_INSTRUMENTS, Kind, markdown
-from telemetry.node import ReplicaLoad
+from telemetry.instrument import Kind
+from telemetry.instruments import (
+    AUDIO_ENERGY,
+    NODE_INSTRUMENTS,
+    PROCESS_INSTRUMENTS,
+    REQUEST_INSTRUMENTS,
+    SYNTHESIS_INSTRUMENTS,
+)
+from telemetry.metrics_document import markdown
 from telemetry.readings import READ
 
+INSTRUMENTS = (
+    *NODE_INSTRUMENTS,
+    *SYNTHESIS_INSTRUMENTS,
+    *REQUEST_INSTRUMENTS,
+    *PROCESS_INSTRUMENTS,
+)
 GIB = 2**30
 FULL = CardSample(
     timestamp=1.0,
@@ -72,6 +87,8 @@ class Readings:
     guarded: tuple[CardGuard, ...] = ()
     on: tuple[ActiveAlert, ...] = ()
     seen: tuple[XidEvent, ...] = ()
+    told: tuple[ChannelCount, ...] = ()
+    stale_after_s: float = 3.0
 
     def latest(self) -> list[AgedSample]:
         return self.cards
@@ -88,11 +105,14 @@ class Readings:
     def faults(self) -> tuple[XidEvent, ...]:
         return self.seen
 
+    def channels(self) -> tuple[ChannelCount, ...]:
+        return self.told
+
 
 def exported(readings: Readings) -> dict[str, Metric]:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    observe_cards(provider.get_meter("test"), readings, stale_after_s=3.0)
+    observe_cards(provider.get_meter("test"), readings)
     data = reader.get_metrics_data()
     provider.shutdown()
     assert data is not None
@@ -110,7 +130,7 @@ def values(metric: Metric, key: str = "hw.id") -> dict[object, float]:
 
 def test_the_document_is_up_to_date() -> None:
     written = Path(telemetry.__file__).with_name("METRICS.md").read_text(encoding="utf-8")
-    assert written == markdown(), "run: python -m telemetry.instruments > telemetry/METRICS.md"
+    assert written == markdown(), "run: python -m telemetry.metrics_document > telemetry/METRICS.md"
 
 
 def test_names_are_unique_and_buckets_rise() -> None:
@@ -134,6 +154,7 @@ def test_a_card_s_metrics_are_the_declared_ones_with_the_declared_attributes() -
         (CardGuard("GPU-a", "paused", "76 C", 4.0),),
         (ActiveAlert("card_hot", "warning", "hot", "GPU-a", "card 0", 81.0, "C", False),),
         (XidEvent(1.0, "GPU-a", 79, 2), XidEvent(1.0, "GPU-gone", 79, 1)),
+        (ChannelCount("mail", sent=3, failed=2, dropped=1, waiting=4),),
     )
     metrics = exported(readings)
     assert set(metrics) == {i.name for i in READ}
@@ -163,6 +184,11 @@ def test_a_card_s_metrics_are_the_declared_ones_with_the_declared_attributes() -
     assert guard == {"open": 0, "eased": 0, "paused": 1}
     assert values(metrics["vibevoice.gpu.paused"]) == {"GPU-a": 1}
     assert values(metrics["vibevoice.alerts.active"], "vibevoice.alert.rule") == {"card_hot": 1}
+    notices = values(metrics["vibevoice.alerts.notices"], "vibevoice.alert.outcome")
+    assert notices == {"sent": 3, "failed": 2, "dropped": 1}
+    assert values(metrics["vibevoice.alerts.notices.waiting"], "vibevoice.alert.channel") == {
+        "mail": 4
+    }
     assert values(metrics["vibevoice.tts.slots.busy"]) == {"GPU-a": 3}
     assert values(metrics["vibevoice.tts.slots.limit"]) == {"GPU-a": 8}
 
@@ -185,3 +211,19 @@ def test_a_lost_card_has_failed_and_a_stale_one_tells_only_its_age() -> None:
     assert set(values(metrics["hw.status"])) == {"GPU-c"}
     assert values(metrics["hw.status"], "hw.state") == {"ok": 0, "failed": 1}
     assert values(metrics["vibevoice.gpu.sample.age"]) == {"GPU-c": 0.0, "GPU-a": 3.1}
+
+
+def test_a_changed_age_of_staleness_holds_at_the_next_export() -> None:
+    readings = Readings([AgedSample(FULL, 3.1)])
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    observe_cards(provider.get_meter("test"), readings)
+    seen = []
+    for stale_after_s in (3.0, 10.0, 3.0):
+        readings.stale_after_s = stale_after_s
+        data = reader.get_metrics_data()
+        assert data is not None
+        names = {m.name for m in data.resource_metrics[0].scope_metrics[0].metrics}
+        seen.append("hw.gpu.utilization" in names)
+    provider.shutdown()
+    assert seen == [False, True, False]

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Event
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telemetry.card_watch import CardWatch
+from telemetry.core.alerts import AlertRule
+from telemetry.core.messages import Message
 from telemetry.core.reader import CardReader, NoCards, Reading, UnknownCardError
+from telemetry.core.replica_reports import MAX_REPLICAS, REPORT_EXPIRY_S
 from telemetry.core.sample import CardSample, XidEvent
-from telemetry.node import (
-    MAX_REPLICAS,
-    REPORT_EXPIRY_S,
-    NodeTelemetry,
-    TelemetryConfig,
-    make_reader,
-)
+from telemetry.core.thermal import ThermalRules
+from telemetry.node import NodeTelemetry, make_reader
 from telemetry.nvml import NvmlCards
 from telemetry.simulated import SimulatedCards
+from telemetry.watch_config import TelemetryConfig, changes
 from tests.records import record
 from tests.unit.scripted_cards import ScriptedCards
 
@@ -150,3 +156,112 @@ def test_a_config_chooses_the_reader() -> None:
     chosen = make_reader(TelemetryConfig("simulated", simulated_cards=3), "n")
     (lane,) = chosen.lanes()
     assert len(lane.read().samples) == 3
+
+
+WARM = AlertRule("warm", "warning", "temp_c", 20.0, 0.0, 10.0, 0.0, "C", "t", "t", "a", "a")
+CONFIG = TelemetryConfig("simulated", simulated_cards=2, period_s=0.02, alerts=(WARM,))
+
+
+@contextmanager
+def running(posted: list[Message]) -> Iterator[NodeTelemetry]:
+    """A node that samples by itself, with both its cards above the rule's limit."""
+    watch = CardWatch("host", thermal=CONFIG.thermal, alerts=CONFIG.alerts)
+    telemetry = NodeTelemetry(
+        "n1",
+        "host",
+        make_reader(CONFIG, "n1"),
+        period_s=CONFIG.period_s,
+        watch=watch,
+        post=posted.append,
+    )
+    telemetry.start()
+    try:
+        until(lambda: all(f"SIM-n1-{n}" in "".join(m.body for m in posted) for n in (0, 1)))
+        yield telemetry
+    finally:
+        telemetry.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(2_000):
+        if condition():
+            return
+        pause.wait(0.005)
+    raise AssertionError("the condition never held")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"language": "zh"},
+        {"stale_after_s": 9.0, "alerts": (replace(WARM, fire_above=21.0),)},
+        {"period_s": 0.03},
+        {"simulated_cards": 4},
+        {"thermal": ThermalRules(scale="margin"), "slow_period_s": 60.0},
+    ],
+)
+def test_another_config_loses_no_count_and_tells_nobody_again(other: dict[str, Any]) -> None:
+    posted: list[Message] = []
+    with running(posted) as telemetry:
+        telemetry.record(record(card_uuid="SIM-n1-0"))
+        telemetry.load("r", "SIM-n1-0", 1, 2)
+        before, told = telemetry.snapshot(), len(posted)
+        config = replace(CONFIG, **other)
+        telemetry.adopt(config, changes(CONFIG, config))
+        after = telemetry.snapshot()
+        assert (after.totals, after.models) == (before.totals, before.models)
+        assert [load.replica for load in after.loads] == ["r"]
+        assert {alert.subject for alert in after.alerts} >= {"SIM-n1-0", "SIM-n1-1"}
+        assert telemetry.stale_after_s == config.stale_after_s
+        newest = after.latest[0].sample.timestamp
+        until(lambda: telemetry.latest()[0].sample.timestamp > newest)
+        until(lambda: len(telemetry.alerts()) == config.simulated_cards)
+        energy = {aged.sample.uuid: aged.sample.energy_j or 0.0 for aged in telemetry.latest()}
+        assert all(energy[a.sample.uuid] >= (a.sample.energy_j or 0.0) for a in before.latest)
+        # Cards that were not there before are told; those that were are not told again.
+        more = 1 if config.simulated_cards > 2 else 0
+        until(lambda: len(posted) >= told + more)
+        assert len(posted) == told + more
+
+
+def test_cards_that_are_no_longer_watched_are_forgotten() -> None:
+    with running([]) as telemetry:
+        fewer = replace(CONFIG, simulated_cards=1)
+        telemetry.adopt(fewer, changes(CONFIG, fewer))
+        assert {alert.subject for alert in telemetry.alerts()} == {"SIM-n1-0"}
+        assert [aged.sample.uuid for aged in telemetry.latest()] == ["SIM-n1-0"]
+        none = replace(CONFIG, cards="none")
+        telemetry.adopt(none, changes(fewer, none))
+        assert (telemetry.alerts(), telemetry.guards(), telemetry.latest()) == ((), (), ())
+        assert telemetry.snapshot().source == "none"
+
+
+def test_faults_go_on_being_counted_by_another_config() -> None:
+    fault = XidEvent(1.0, "GPU-0", 48)
+    telemetry = node(ScriptedCards(faults=lambda: Reading(xids=(fault,))), Clock())
+    telemetry.tick()
+    other = TelemetryConfig("nvml", language="zh")
+    telemetry.adopt(other, ("language",))
+    telemetry.tick()
+    telemetry.close()
+    assert telemetry.faults() == (replace(fault, count=2),)
+
+
+def test_what_a_hanging_reader_tells_after_its_time_is_left_out() -> None:
+    late, hanging, go_on = Reading((replace(CARD, uuid="GPU-old"),)), Event(), Event()
+
+    def hangs() -> Reading:
+        hanging.set()
+        go_on.wait(10)
+        return late
+
+    telemetry = node(ScriptedCards(card=hangs), Clock())
+    reading = threading.Thread(target=telemetry.tick)
+    reading.start()
+    hanging.wait(10)
+    telemetry.adopt(TelemetryConfig("none"), ("cards",))
+    go_on.set()
+    reading.join(10)
+    telemetry.close()
+    assert telemetry.latest() == ()

@@ -22,21 +22,22 @@ from serve_app.ingress.routes_metrics import router
 from telemetry.body import to_json
 from telemetry.card_watch import ActiveAlert, CardGuard
 from telemetry.cluster import ClusterSnapshot, NodeView
+from telemetry.core.channels import ChannelCount
 from telemetry.core.history import Window
 from telemetry.core.messages import Language
 from telemetry.core.model_book import ModelBook
+from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.request import RequestRecord
 from telemetry.core.request_book import RequestBook
 from telemetry.core.sample import XidEvent
 from telemetry.core.window import AgedSample, Totals
 from telemetry.fleet_metrics import metrics_text
 from telemetry.instrument import Instrument, Kind
-from telemetry.instruments import INSTRUMENTS
-from telemetry.node import NodeSnapshot, ReplicaLoad
 from telemetry.prometheus import Family, exposition, name_of
+from telemetry.snapshot import NodeSnapshot
 from tests.fleet_source import Fleet
 from tests.records import record
-from tests.unit.test_instruments import FULL
+from tests.unit.test_instruments import FULL, INSTRUMENTS
 
 ALERT = ActiveAlert("silent", "critical", "silent", "n9", "host-9", 300.0, "s", False)
 
@@ -61,6 +62,7 @@ def node(name: str, *, state: str = "ok", age_s: float = 0.0) -> NodeView:
         alerts=(replace(ALERT, rule="card_hot", severity="warning", subject=f"GPU-{name}"),),
         faults=(XidEvent(1.0, f"GPU-{name}", 79, 2),),
         export_failing_s=12.5,
+        channels=(ChannelCount("mail", sent=3, failed=2, failing=True),),
     )
     return NodeView(name, f"host-{name}", state, age_s, known)  # type: ignore[arg-type]
 
@@ -82,7 +84,11 @@ def by(family: Metric, label: str, name: str | None = None) -> dict[str, float]:
 
 
 def test_prometheus_reads_the_cards_of_every_node() -> None:
-    families = parsed(metrics_text(cluster(node("a"), node("b")), fleet_alerts=[ALERT]))
+    watch_s = ChannelCount("mail", sent=7, waiting=1)
+    text = metrics_text(
+        cluster(node("a"), node("b")), fleet_alerts=[ALERT], fleet_channels=[watch_s]
+    )
+    families = parsed(text)
     assert by(families["hw_gpu_utilization_ratio"], "hw_id") == {"GPU-a": 0.25, "GPU-b": 0.25}
     assert by(families["hw_temperature_celsius"], "ray_node_id") == {"a": 70.0, "b": 70.0}
     energy = families["hw_energy_joules"]
@@ -96,6 +102,15 @@ def test_prometheus_reads_the_cards_of_every_node() -> None:
     assert guard == {"open": 0, "eased": 1, "paused": 0}
     alerts = by(families["vibevoice_alerts_active"], "vibevoice_alert_subject")
     assert alerts == {"GPU-a": 1, "GPU-b": 1, "n9": 1}
+    notices = families["vibevoice_alerts_notices"]
+    assert notices.type == "counter"
+    sent = [
+        (s.labels.get("ray_node_id"), s.value)
+        for s in notices.samples
+        if s.labels["vibevoice_alert_outcome"] == "sent"
+    ]
+    assert sent == [("a", 3), ("b", 3), (None, 7)]
+    assert sum(s.value for s in families["vibevoice_alerts_notices_waiting"].samples) == 1
     failing = families["vibevoice_telemetry_export_failing_seconds"]
     assert by(failing, "ray_node_id") == {"a": 12.5, "b": 12.5}
 
@@ -207,6 +222,11 @@ class FakeWatch:
             raise self.fault
         return (ALERT,)
 
+    async def channels(self) -> tuple[ChannelCount, ...]:
+        if self.fault is not None:
+            raise self.fault
+        return (ChannelCount("wecom", sent=5),)
+
     async def report(self, hours: float, language: Language, *, as_html: bool) -> str:
         if self.fault is not None:
             raise self.fault
@@ -237,6 +257,7 @@ def test_the_routes_tell_metrics_history_and_report(
     families = parsed(metrics.text)
     assert by(families["hw_temperature_celsius"], "hw_id") == {"SIM-n0-0": 60.0}
     assert by(families["vibevoice_alerts_active"], "vibevoice_alert_subject") == {"n9": 1}
+    assert by(families["vibevoice_alerts_notices"], "vibevoice_alert_channel") == {"wecom": 0}
     history = web.get("/get_history?uuid=a&uuid=b&track=power_w&step=60&since=100").json()
     window = {"start": 160, "low": 1.0, "mean": 2.0, "high": 3.0}
     assert history == {
@@ -269,8 +290,12 @@ def test_a_watch_that_does_not_answer_is_said_and_metrics_are_told_all_the_same(
 
 
 def test_what_the_page_asks_for_tells_guards_throttling_and_alerts() -> None:
-    body = json.loads(json.dumps(to_json(cluster(node("a")), [ALERT])))
+    told = to_json(cluster(node("a")), [ALERT], [ChannelCount("mail", sent=1, dropped=4)])
+    body = json.loads(json.dumps(told))
     (card,) = body["cards"]
     assert (card["guard"], card["guard_why"], card["guard_for_s"]) == ("eased", "73 C", 4.0)
     assert (card["throttle"], card["margin_c"], card["mem_temp"]) == (["power_cap"], 26.0, 70.0)
     assert [alert["rule"] for alert in body["alerts"]] == ["silent", "card_hot"]
+    assert body["channels"] == [
+        {"name": "mail", "sent": 4, "failed": 2, "dropped": 4, "waiting": 0, "failing": True}
+    ]

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from telemetry.core.channels import ChannelCount
 from telemetry.core.findings import findings
-from telemetry.core.history import CardHistory
+from telemetry.core.history import CardHistory, Place
 from telemetry.core.messages import Language
 from telemetry.core.model_book import ModelBook
-from telemetry.core.report_facts import CardFacts, ReportFacts, card_facts
+from telemetry.core.report_facts import CardFacts, CardState, ReportFacts, card_facts
 from telemetry.core.sample import CardSample, SynthesisRecord, XidEvent
 from telemetry.core.thermal import HeatLimits, ThermalRules
 from telemetry.report import to_html, to_markdown
@@ -20,6 +21,7 @@ from tests.records import record
 
 START = 1_000_020.0 - 1_000_020.0 % 60
 HOUR = 3600.0
+PLACE = Place("n", "node-1")
 CARD = CardSample(
     START,
     0,
@@ -41,15 +43,13 @@ RECORD = record(model="joe", audio_s=10.0, first_audio_s=0.25)
 def facts_of(
     *, minutes: int = 60, xids: tuple[XidEvent, ...] = (), gap: int = 0, **signals: object
 ) -> CardFacts:
-    history = CardHistory()
+    history = CardHistory(PLACE)
     for at in range(0, minutes * 60, 10):
         if at >= gap * 60 or at == 0:
             sample = replace(CARD, timestamp=START + at, **signals)  # type: ignore[arg-type]
             history.add(sample)
     facts = card_facts(
         history,
-        host="node-1",
-        node="n",
         start=START,
         end=START + minutes * 60,
         limits=HeatLimits(),
@@ -86,7 +86,7 @@ def test_facts_are_those_of_the_hour() -> None:
         0.0,
         0.0,
     )
-    assert facts.energy_j == pytest.approx(300.0 * HOUR, rel=1e-3)
+    assert facts.energy_j == pytest.approx(300.0 * (HOUR - 10), rel=1e-6)
     assert facts.least_margin_c == pytest.approx(25.0, abs=0.1)
     whole = report(facts)
     assert whole.energy_per_audio_minute_j == pytest.approx(400.0, rel=0.025)
@@ -101,9 +101,8 @@ def test_energy_of_a_minute_of_speech_does_not_depend_on_the_time_of_the_report(
 
 
 def test_a_card_that_was_not_seen_or_tells_nothing_has_no_made_up_facts() -> None:
-    history = CardHistory()
-    told = {"host": "h", "node": "n", "start": START, "end": START + HOUR, "limits": HeatLimits()}
-    assert card_facts(history, **told) is None  # type: ignore[arg-type]
+    told = {"start": START, "end": START + HOUR, "limits": HeatLimits()}
+    assert card_facts(CardHistory(PLACE), **told) is None  # type: ignore[arg-type]
     blank = facts_of(power_w=None, gpu_util=None, throttle=None, mem_used_bytes=None)
     assert (blank.energy_j, blank.util, blank.slowed, blank.mem_fill) == (None, None, None, None)
     assert report(blank, energy_j_per_min=None).energy_per_audio_minute_j is None
@@ -114,6 +113,58 @@ def test_time_without_readings_is_found() -> None:
     assert facts.available == pytest.approx(46 / 60)
     (line,) = advice(facts)
     assert "No readings for 14 min of 1.0 h" in line
+
+
+def test_a_report_that_begins_and_ends_within_a_minute_counts_what_it_covers() -> None:
+    history = CardHistory(PLACE)
+    for at in range(601):
+        history.add(replace(CARD, timestamp=START + at))
+    facts = card_facts(history, start=START + 30, end=START + 570.5, limits=HeatLimits())
+    assert facts is not None
+    assert facts.energy_j == pytest.approx(300.0 * 540.5, rel=1e-5)
+    assert (facts.seen_s, facts.available) == (540.5, pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(
+    ("state", "gravity", "words"),
+    [
+        ("lost", "critical", "Its driver can't read it; the last reading is of"),
+        ("absent", "warning", "Nobody has told of it since 1970-01-12"),
+    ],
+)
+def test_a_card_that_is_not_there_at_the_end_is_in_the_report(
+    state: CardState, gravity: str, words: str
+) -> None:
+    history = CardHistory(PLACE)
+    for at in range(0, 1800, 10):
+        history.add(replace(CARD, timestamp=START + at))
+    history.add(CardSample(START + 1800, 0, "GPU-a", "?", simulated=False, error="gone"))
+    facts = card_facts(history, start=START, end=START + HOUR, limits=HeatLimits(), state=state)
+    assert facts is not None
+    assert (facts.available, facts.state, facts.sample.name) == (0.5, state, "card")
+    assert facts.energy_j == pytest.approx(300.0 * 1790, rel=1e-3)
+    (line,) = advice(facts)
+    assert line.startswith(f"{gravity}: {words}")
+    assert f"| 50.0%, {state} |" in to_markdown(report(facts), ThermalRules())
+    before = {"start": START - 2 * HOUR, "end": START - HOUR, "limits": HeatLimits()}
+    assert (card_facts(history, state=state, **before) is None) == (state == "absent")  # type: ignore[arg-type]
+
+
+def test_a_card_that_was_never_read_has_no_readings() -> None:
+    history = CardHistory(PLACE)
+    history.add(CardSample(START, 0, "GPU-x", "?", simulated=False, error="gone"))
+    facts = card_facts(history, start=START, end=START + HOUR, limits=HeatLimits(), state="lost")
+    assert facts is not None
+    assert (facts.available, facts.energy_j, facts.read_at) == (0.0, None, None)
+
+
+def test_channels_that_took_no_message_are_found() -> None:
+    good, bad = ChannelCount("mail", sent=9), ChannelCount("wecom", sent=1, failed=2, dropped=1)
+    facts = replace(report(), channels=(good, bad))
+    (found,) = findings(facts, ThermalRules())
+    assert (found.subject, found.english[0]) == ("wecom", "3 of 4 messages reached nobody.")
+    assert "| wecom | 1 | 2 | 1 | 0 |" in to_markdown(facts, ThermalRules())
+    assert "告警渠道" in to_html(facts, ThermalRules(), "zh")
 
 
 def test_heat_is_answered_with_a_cap_or_with_the_other_scale() -> None:

@@ -111,6 +111,13 @@ def test_onsets_are_counted_once_each_and_forgotten() -> None:
     assert counter.seen(13.5, on=True) == 1
 
 
+def test_a_sample_that_tells_nothing_is_no_end_of_a_slowdown() -> None:
+    counter = OnsetCounter()
+    seen = [counter.seen(float(at), on=on) for at, on in enumerate([None, True, None, True])]
+    assert seen == [0, 1, 1, 1]
+    assert [counter.seen(9.0, on=on) for on in (False, None, True)] == [1, 1, 2]
+
+
 def test_synthesis_signals_leave_cancelled_work_out() -> None:
     records = [
         RECORD,

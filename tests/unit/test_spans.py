@@ -24,7 +24,8 @@ from telemetry.core.card_use import CardUse, GuardChange
 from telemetry.core.request import RequestRecord
 from telemetry.core.sample import SynthesisRecord
 from telemetry.core.stopwatch import Stopwatch
-from telemetry.instruments import REQUEST_INSTRUMENTS, SYNTHESIS_INSTRUMENTS, Kind
+from telemetry.instrument import Kind
+from telemetry.instruments import REQUEST_INSTRUMENTS, SYNTHESIS_INSTRUMENTS
 from telemetry.spans import (
     describe,
     open_span,

@@ -11,10 +11,11 @@ from dataclasses import replace
 import pytest
 
 from telemetry import watch_actor
-from telemetry.node import TelemetryConfig
 from telemetry.notify import Channel
 from telemetry.watch_actor import WatchActor
+from telemetry.watch_config import TelemetryConfig
 from tests.fleet_source import Fleet
+from tests.otlp import OtlpReceiver
 
 CONFIG = TelemetryConfig("simulated")
 OTHER = replace(CONFIG, language="zh", channels=(Channel("hook", "json://user:hunter2@127.0.0.1"),))
@@ -60,6 +61,25 @@ def test_only_a_watch_that_nobody_has_told_yet_is_renewed(
     caplog.clear()
     actor.renew(CONFIG, None)
     assert caplog.text == ""
+
+
+def test_the_counts_of_a_channel_outlive_other_settings(actor: WatchActor) -> None:
+    actor.adopt(OTHER, None)
+    actor.adopt(replace(OTHER, language="en"), None)
+    assert [one.name for one in actor.channels()] == ["hook"]
+
+
+def test_the_fleet_s_own_alerts_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_actor, "RayCluster", lambda _config: Fleet(now=time.time()))
+    with OtlpReceiver() as receiver:
+        for name, value in receiver.environment().items():
+            monkeypatch.setenv(name, value)
+        made = WatchActor(OTHER, None)
+        made.close()
+        points = receiver.newest("vibevoice.alerts.notices")
+    told = {(p.attributes["vibevoice.alert.channel"], p.value) for p in points}
+    assert told == {("hook", 0)}
+    assert len(points) == 3
 
 
 def test_a_report_is_made_beside_the_watch(actor: WatchActor) -> None:

@@ -11,7 +11,7 @@ from serve_app.errors import ConfigError
 from serve_app.watching import report_schedule, telemetry_config
 from telemetry.core.alert_rules import RULES
 from telemetry.core.thermal import DEFAULT_RULES
-from telemetry.node import TelemetryConfig
+from telemetry.watch_config import TelemetryConfig
 
 BASE = {"engine": {"kind": "simulated"}, "cards": "simulated", "replicas": 2}
 
