@@ -1,16 +1,15 @@
 """A recogniser that listens to what was spoken (the extra ``asr``: faster-whisper).
 
-It has a thread of its own, in which the model is loaded at its first use. It takes one segment at a
-time; a few may wait, more are not heard at all: the check is a help, and never slows speech down.
+Everything here blocks for as long as a recogniser takes, which is a tenth of the audio's length and
+more: :mod:`serve_app.jobs.hear_work` runs it in a process of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from platform import machine
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,6 +24,9 @@ from serve_app.errors import ConfigError
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
+ALGORITHM: Final = 1
+"""Raised whenever the same audio and text are judged differently."""
+
 ASR_RATE_HZ: Final = 16_000
 MAX_AUDIO_S: Final = 300.0
 """Longer than any segment; a take that runs on is judged by its length."""
@@ -32,86 +34,43 @@ MAX_AUDIO_S: Final = 300.0
 _UP: Final = 2
 _DOWN: Final = 3
 _TAPS: Final = 96
+_BLOCK_BYTES: Final = 2**20
+_LIBRARIES: Final = ("faster-whisper", "ctranslate2", "numpy")
 _SIMPLIFIED: Final = "以下是普通话的句子。"
 """Makes the model write simplified signs, which the text most likely has."""
 
 
-class AsrChecker:
-    """Listens to segments.
+class Recogniser:
+    """Listens to segments, one at a time; the same audio and text give the same answer.
 
     Args:
         model_path: Folder of a CTranslate2 Whisper model; nothing is downloaded.
-        languages: What the model knows; other segments are not heard.
         threads: CPU threads of the model.
-        timeout_s: For one segment, waiting included.
-        max_waiting: Segments that wait or are heard at once; further ones are not heard.
 
     Raises:
-        ConfigError: There is no model in the folder, or faster-whisper is not installed.
+        ConfigError: There is no model in the folder, it can't be loaded, or faster-whisper is not
+            installed.
     """
 
-    def __init__(
-        self,
-        model_path: str,
-        *,
-        languages: Iterable[Language] = ("en", "zh"),
-        threads: int = 1,
-        timeout_s: float = 120.0,
-        max_waiting: int = 8,
-    ) -> None:
-        _require(model_path)
-        self._path, self._threads = model_path, threads
-        self._languages = frozenset(languages)
-        self._timeout_s, self._max_waiting = timeout_s, max_waiting
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="asr")
-        self._model: WhisperModel | None = None
-        self._waiting = 0
+    def __init__(self, model_path: str, threads: int = 1) -> None:
+        require_model(model_path)
+        self._model = _load(model_path, threads)
 
-    async def check(
+    def hear(
         self, pcm: Pcm, text: str, language: Language
     ) -> tuple[Hearing, tuple[Anchor, ...]] | None:
-        """Listen to one segment.
+        """Listen to one segment; blocks.
 
         Args:
             pcm: Its audio.
             text: All that it says, its utterances joined by spaces.
             language: Of the text.
         Returns:
-            How what was heard compares with the text, and when its words begin; None if it was
-            not heard: too many wait, it took too long, or its language or length is not for this
-            model.
-        Raises:
-            ConfigError: The model can't be loaded.
+            How what was heard compares with the text, and when its words begin; None if its
+            language or length is not for this model.
         """
-        unfit = language not in self._languages or duration_s(len(pcm)) > MAX_AUDIO_S
-        if unfit or self._waiting >= self._max_waiting:
+        if language not in self._model.supported_languages or duration_s(len(pcm)) > MAX_AUDIO_S:
             return None
-        self._waiting += 1
-        future = self._thread.submit(self._hear, pcm, text, language)
-        # Counted until the thread is done with it: a time-out does not stop a recogniser.
-        loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: _call(loop, self._left))
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            return None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if future.cancelled() and task is not None and not task.cancelling():
-                return None  # close() took it from the queue; nobody cancelled the caller
-            raise
-
-    def close(self) -> None:
-        """Stop the thread behind the segment it listens to; waiting ones are not heard. Blocks."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
-
-    def _left(self) -> None:
-        self._waiting -= 1
-
-    def _hear(self, pcm: Pcm, text: str, language: Language) -> tuple[Hearing, tuple[Anchor, ...]]:
-        if self._model is None:
-            self._model = _load(self._path, self._threads)
         segments, _ = self._model.transcribe(
             to_asr_rate(pcm),
             language=language,
@@ -128,6 +87,49 @@ class AsrChecker:
         ]
         said = " ".join(word.text.strip() for word in heard)
         return compare(text, said, language), anchors(text, heard, language)
+
+
+def require_model(model_path: str) -> None:
+    """Check what can be checked without loading the model.
+
+    Raises:
+        ConfigError: There is no model in the folder, or faster-whisper is not installed.
+    """
+    if not (Path(model_path) / "model.bin").is_file():
+        raise ConfigError(
+            f"There is no CTranslate2 Whisper model in {model_path!r} (no model.bin); set the path "
+            "of its folder, or switch the check off.",
+            "asr",
+        )
+    try:
+        version(_LIBRARIES[0])
+    except PackageNotFoundError:
+        raise ConfigError(
+            "The speech check needs the extra asr: pip install 'vibevoice-serve[asr]'.", "asr"
+        ) from None
+
+
+def revision(model_path: str) -> str:
+    """Names all that decides what is heard; reads the whole model, so it blocks.
+
+    Raises:
+        ConfigError: As of :func:`require_model`, or the model can't be read.
+    """
+    require_model(model_path)
+    state = blake2b(digest_size=16)
+    try:
+        for path in sorted(Path(model_path).iterdir()):
+            if path.is_file():
+                state.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+                with path.open("rb") as file:
+                    while data := file.read(_BLOCK_BYTES):
+                        state.update(data)
+    except OSError as error:
+        raise ConfigError(
+            f"The Whisper model in {model_path!r} can't be read: {error.strerror}.", "asr"
+        ) from error
+    libraries = "+".join(f"{name}-{version(name)}" for name in _LIBRARIES)
+    return f"{libraries}+{machine()}+model-{state.hexdigest()}+a{ALGORITHM}"
 
 
 def to_asr_rate(pcm: Pcm) -> NDArray[np.float32]:
@@ -150,25 +152,6 @@ def to_asr_rate(pcm: Pcm) -> NDArray[np.float32]:
             if (phase * _DOWN + tap) % _UP == 0:
                 out[phase::_UP] += np.float32(weight) * padded[(at + tap) // _UP + edge]
     return out
-
-
-def _call(loop: asyncio.AbstractEventLoop, left: Callable[[], None]) -> None:
-    """Run *left* in the loop, unless that has ended."""
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(left)
-
-
-def _require(model_path: str) -> None:
-    if not (Path(model_path) / "model.bin").is_file():
-        raise ConfigError(
-            f"There is no CTranslate2 Whisper model in {model_path!r} (no model.bin); set the path "
-            "of its folder, or switch the check off.",
-            "asr",
-        )
-    if find_spec("faster_whisper") is None:
-        raise ConfigError(
-            "The speech check needs the extra asr: pip install 'vibevoice-serve[asr]'.", "asr"
-        )
 
 
 def _load(path: str, threads: int) -> WhisperModel:

@@ -26,7 +26,8 @@ from serve_app.core.text import is_syllabic
 
 MIN_RECALL: Final = 0.5
 """Whisper tiny.en heard 0.58 to 1.00 of the words of 85 clean segments (piper, 6 to 48 words, a
-play and a book), and none in noise."""
+play and a book), and none in noise. Of a play's 168 segments it fell below in three, of which two
+passed with another seed."""
 
 FREE_WORDS: Final = 3
 """Missing words that say nothing: a line of one to three words is often misheard as a whole."""

@@ -1,7 +1,7 @@
 """Captions as files: SRT, WebVTT and JSON.
 
-SRT can't mark an estimate; WebVTT gives the voice the class ``estimated``, JSON a field. Names
-stand before a line where the speaker changes, if there is more than one.
+SRT can't mark an estimate; WebVTT gives the voice the class ``estimated`` or ``aligned``, JSON a
+field of each name. Names stand before a line where the speaker changes, if there is more than one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def to_vtt(captions: Iterable[Caption]) -> str:
     """A WebVTT file; each caption names its speaker."""
     head = (
         "WEBVTT\n\nNOTE\nThe speech is made by a machine. Captions of the class 'estimated' begin "
-        "or end at an estimated time.\n"
+        "or end at an estimated time, those of the class 'aligned' where a recogniser heard them.\n"
     )
     return head + "".join(
         f"\n{_time(caption.start_ms, '.')} --> {_time(caption.end_ms, '.')}\n"
-        f"<v{'.estimated' if caption.estimated else ''} {_escaped(caption.speaker)}>"
+        f"<v{_mark(caption)} {_escaped(caption.speaker)}>"
         + "\n".join(map(_escaped, caption.lines))
         + "</v>\n"
         for caption in captions
@@ -53,6 +53,7 @@ def to_json(captions: Iterable[Caption]) -> str:
             "text": caption.text,
             "lines": caption.lines,
             "estimated": caption.estimated,
+            "aligned": caption.aligned,
             "segment": caption.segment,
         }
         for caption in captions
@@ -64,6 +65,10 @@ def _named(caption: Caption, *, names: bool) -> Sequence[str]:
     if not (names and caption.named):
         return caption.lines
     return (f"{caption.speaker}: {caption.lines[0]}", *caption.lines[1:])
+
+
+def _mark(caption: Caption) -> str:
+    return ".estimated" if caption.estimated else ".aligned" if caption.aligned else ""
 
 
 def _time(at_ms: int, point: str) -> str:

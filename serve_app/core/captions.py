@@ -7,9 +7,9 @@ wins: few pieces, good ends, even lengths, none under a second. A word longer th
 alone. Every word is in exactly one caption.
 
 **Times** are whole milliseconds, in order and without overlap. They are exact where a segment
-begins and ends. Inside one they are estimates (:mod:`serve_app.core.letter_clock`), marked as such
-unless a recogniser has heard the words there. A caption under a second lasts on into the silence
-behind it.
+begins and ends. Inside one they are estimates (:mod:`serve_app.core.letter_clock`), marked as such;
+where a recogniser has heard the words they are aligned to these instead, and marked so. A caption
+under a second lasts on into the silence behind it.
 
 Lengths follow what subtitling guides agree on: two lines of 42 characters, one to seven seconds.
 """
@@ -74,6 +74,7 @@ class Caption:
         lines: One or two.
         estimated: Start or end is an estimate.
         segment: Number of its segment.
+        aligned: Neither is an estimate, and a recogniser has told one of them or both.
     """
 
     start_ms: int
@@ -83,6 +84,7 @@ class Caption:
     lines: tuple[str, ...]
     estimated: bool
     segment: int
+    aligned: bool = False
 
     @property
     def text(self) -> str:
@@ -131,14 +133,17 @@ def _of_segment(segment: TimedSegment, speaker: str) -> Iterator[Caption]:
             start_s, end_s = text.span(at, to)
             start_ms = round(start_s * 1000)
             end_ms = round(min(end_s, start_s + MAX_S) * 1000)
+            ends = (text.letters(at), text.letters(to))
+            known = all(map(clock.is_known, ends))
             yield Caption(
                 start_ms,
                 max(end_ms, start_ms + 1),
                 said.speaker,
                 named and at == 0,
                 text.lines(at, to),
-                not (clock.is_known(text.letters(at)) and clock.is_known(text.letters(to))),
-                segment.number,
+                estimated=not known,
+                segment=segment.number,
+                aligned=known and not all(map(clock.is_exact, ends)),
             )
         done += count_letters(said.text)
 

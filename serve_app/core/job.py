@@ -33,16 +33,28 @@ class Line:
         wanted: Editions that asked for a take, ascending; the first is 0.
         kept: The takes there are, by edition.
         failure: Why the newest take wanted could not be spoken; None while it is not given up.
+        gone: Older editions whose take was lost and could not be spoken again.
     """
 
     est_s: float
     wanted: list[int] = field(default_factory=lambda: [0])
     kept: dict[int, TakeInfo] = field(default_factory=dict)
     failure: str | None = None
+    gone: set[int] = field(default_factory=set)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Editions whose take has to be spoken; of older ones only what was lost since."""
+        lost = (it for it in self.wanted[:-1] if it not in self.kept and it not in self.gone)
+        return (*lost, self.wanted[-1]) if self._newest_is_open else tuple(lost)
 
     @property
     def is_open(self) -> bool:
-        """It has to be spoken."""
+        """Something of it has to be spoken."""
+        return bool(self.missing)
+
+    @property
+    def _newest_is_open(self) -> bool:
         return self.failure is None and self.wanted[-1] not in self.kept
 
     def edition_for(self, edition: int) -> int:
@@ -130,7 +142,7 @@ class Job:
                 job.line(number).kept[edition] = take
         for number, why in saved.failures.items():
             line = job.line(number)
-            line.failure = why if line.is_open else None
+            line.failure = None if line.wanted[-1] in line.kept else why
         stays = saved.status in {Status.PAUSED, Status.CANCELLED}
         job.status, job.reason = (saved.status, saved.reason) if stays else (Status.QUEUED, "")
         job._settle()
@@ -169,8 +181,8 @@ class Job:
     def open_segments(self) -> Iterator[tuple[int, int]]:
         """Segment and edition of every take that has still to be spoken, in order."""
         for number, line in enumerate(self.lines):
-            if line.is_open:
-                yield number, line.wanted[-1]
+            for edition in line.missing:
+                yield number, edition
 
     def keep(self, number: int, edition: int, take: TakeInfo) -> bool:
         """A take is in the store. Returns False, and changes nothing, if one was there already.
@@ -194,14 +206,21 @@ class Job:
         line = self.line(number)
         if line.kept.pop(edition, None) is None or self.status is Status.CANCELLED:
             return
-        if edition == line.wanted[-1]:
-            self.signal(Signal.REOPEN, f"the kept audio of segment {number} was damaged")
+        self.signal(Signal.REOPEN, f"the kept audio of segment {number} was damaged")
 
     def give_up(self, number: int, edition: int, why: str) -> bool:
-        """A take can't be spoken. If an older one is kept, that stays; returns whether it does."""
+        """A take can't be spoken.
+
+        Returns whether an older one counts instead from now on. That is never so for the take of
+        an older edition, which was lost: the edition then lacks it.
+        """
         line = self.line(number)
-        if edition != line.wanted[-1] or edition in line.kept:
-            return edition in line.kept
+        if edition in line.kept:
+            return False
+        if edition != line.wanted[-1]:
+            line.gone.add(edition)
+            self._settle()
+            return False
         older = edition != 0 and line.wanted[-2] in line.kept
         if older:
             line.wanted.pop()

@@ -18,11 +18,12 @@ class Status(StrEnum):
     COMPLETE = "complete"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    DAMAGED = "damaged"
 
     @property
     def ended(self) -> bool:
         """Nothing happens any more unless someone asks for it."""
-        return self in {Status.COMPLETE, Status.FAILED, Status.CANCELLED}
+        return self in _ENDED
 
 
 class Signal(StrEnum):
@@ -39,6 +40,7 @@ class Signal(StrEnum):
 
 
 _S = Status
+_ENDED: Final = frozenset({_S.COMPLETE, _S.FAILED, _S.CANCELLED, _S.DAMAGED})
 TRANSITIONS: Final[Mapping[Status, Mapping[Signal, Status]]] = MappingProxyType(
     {
         _S.QUEUED: {
@@ -93,6 +95,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Signal, Status]]] = MappingProxyType(
         _S.CANCELLED: {
             Signal.CANCEL: _S.CANCELLED,
         },
+        _S.DAMAGED: {},
     }
 )
 """Next status by status and signal; a signal without an entry is refused."""

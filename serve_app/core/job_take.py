@@ -11,8 +11,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from serve_app.core.audio import duration_s, samples_of
+from serve_app.core.letter_clock import Anchor, unpack_anchors
 from serve_app.core.segment import Boundary
 from serve_app.core.stitch import pause_s as pause_of
+
+
+@dataclass(frozen=True, slots=True)
+class WordCheck:
+    """What a recogniser heard in a part.
+
+    Args:
+        by: Revision of the recogniser.
+        words: Words of the text.
+        heard: How many of them it heard.
+        anchors: Where, packed (:func:`serve_app.core.letter_clock.pack_anchors`): letters from the
+            part's first, times from the first sample as spoken.
+    """
+
+    by: str
+    words: int
+    heard: int
+    anchors: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +48,8 @@ class PartInfo:
         tail: Silence at its end, samples.
         findings: What the quality check says against it, in words.
         lost_words: Whether words are missing.
+        letters: Letters and digits of its text; 0 in takes of an older version.
+        check: What a recogniser heard; None if none has listened.
     """
 
     before: Boundary
@@ -40,6 +61,8 @@ class PartInfo:
     tail: int
     findings: tuple[str, ...] = ()
     lost_words: bool = False
+    letters: int = 0
+    check: WordCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +107,15 @@ class TakeInfo:
         """Words are missing."""
         return any(part.lost_words for part in self.parts)
 
+    @property
+    def word_recall(self) -> float | None:
+        """Share of its words that a recogniser heard; None if none listened to all of it."""
+        checks = [part.check for part in self.parts if part.check is not None]
+        if len(checks) < len(self.parts):
+            return None
+        words = sum(check.words for check in checks)
+        return sum(check.heard for check in checks) / words if words else 1.0
+
     def placed(self, before: Boundary, pause_s: float | None) -> TakeInfo:
         """The same audio where a script has it: its first part takes what lies before it there."""
         first, *rest = self.parts
@@ -98,23 +130,65 @@ class Span:
     end: int
 
 
+class _Row:
+    """Parts put one behind another, as the stitcher puts them."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._tail = self._owed = 0
+
+    def put(self, part: PartInfo) -> int | None:
+        """Put the next part; its first sample, or None if it has no sound."""
+        wished = pause_of(part.before) if part.pause_s is None else part.pause_s
+        pause = max(samples_of(wished), self._owed)
+        if not part.kept:
+            self._owed = pause
+            return None
+        start = self.end + max(0, pause - self._tail - part.lead)
+        self.end = start + part.kept
+        self._tail, self._owed = part.tail, 0
+        return start
+
+
 def spans(takes: Iterable[TakeInfo]) -> Iterator[Span]:
     """Where each take lies, in order, as the stitcher places it; one without sound has no length.
 
     Args:
         takes: From the first segment on, without a gap.
     """
-    at = tail = owed = 0
+    row = _Row()
     for take in takes:
-        start: int | None = None
-        for part in take.parts:
-            wished = pause_of(part.before) if part.pause_s is None else part.pause_s
-            pause = max(samples_of(wished), owed)
-            if not part.kept:
-                owed = pause
-                continue
-            at += max(0, pause - tail - part.lead)
-            start = at if start is None else start
-            at += part.kept
-            tail, owed = part.tail, 0
-        yield Span(at if start is None else start, at)
+        starts = [start for part in take.parts if (start := row.put(part)) is not None]
+        yield Span(starts[0] if starts else row.end, row.end)
+
+
+def anchors_of(parts: Iterable[PartInfo], speed: float = 1.0) -> tuple[Anchor, ...]:
+    """Known times inside a segment, from its start in the finished signal, in order.
+
+    They are where its later parts begin, and where a recogniser heard its words.
+
+    Args:
+        parts: Of its take.
+        speed: Of the finished signal.
+    """
+    found: list[Anchor] = []
+    row, letters = _Row(), 0
+    first: int | None = None
+    for part in parts:
+        start = row.put(part)
+        if not part.letters:
+            return ()
+        if start is not None:
+            first = start if first is None else first
+            if letters:
+                found.append(Anchor(letters, duration_s(start - first)))
+            found += _in_signal(part, letters, start - first)
+        letters += part.letters
+    return tuple(Anchor(anchor.letters, anchor.at_s / speed) for anchor in found)
+
+
+def _in_signal(part: PartInfo, letters: int, start: int) -> Iterator[Anchor]:
+    """What was heard in a part whose first kept sample is *start*."""
+    moved_s = duration_s(start - part.source_start)
+    for anchor in unpack_anchors(part.check.anchors if part.check else ""):
+        yield Anchor(letters + anchor.letters, max(0.0, anchor.at_s + moved_s))

@@ -9,14 +9,18 @@ Where a recogniser has heard words (anchors), time runs so from one to the next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from serve_app.core.estimate import prefix_ticks
 from serve_app.core.segment import Utterance
 from serve_app.core.stitch import pause_s
+
+_PACKED: Final = re.compile(r"(\d{1,9}):(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,23 @@ class Anchor:
 
     letters: int
     at_s: float
+
+
+def pack_anchors(anchors: Iterable[Anchor]) -> str:
+    """Anchors as one string, ``letters:milliseconds`` each; those before the start are left out.
+
+    A word takes ten bytes so, and a hundred as an object: a book has 100,000 words.
+    """
+    return " ".join(
+        f"{anchor.letters}:{round(anchor.at_s * 1000)}" for anchor in anchors if anchor.at_s >= 0
+    )
+
+
+def unpack_anchors(packed: str) -> tuple[Anchor, ...]:
+    """The anchors of :func:`pack_anchors`, to the millisecond; what is none of them is left out."""
+    return tuple(
+        Anchor(int(letters), int(at_ms) / 1000) for letters, at_ms in _PACKED.findall(packed)
+    )
 
 
 def count_letters(text: str) -> int:
@@ -80,9 +101,13 @@ class LetterClock:
         """When the letters before *places* end, seconds; that before the first is the start."""
         return [float(time) for time in self._stops[list(places)]]
 
+    def is_exact(self, letters: int) -> bool:
+        """Whether this place is an end of the segment."""
+        return letters in {0, self.letters}
+
     def is_known(self, letters: int) -> bool:
         """Whether the time at this place is more than an estimate."""
-        return letters in {0, self.letters} or letters in self._known
+        return self.is_exact(letters) or letters in self._known
 
 
 def _model(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -121,6 +122,7 @@ def level_steps(energy: int, samples: int) -> int:
     return bisect_right(_LEVELS, energy // samples) + _FLOOR_DBFS * STEPS_PER_DB
 
 
+@lru_cache(maxsize=32)  # of 128 KiB; making one costs as much as stitching seconds of sound
 def gain_table(steps: int) -> Pcm:
     """Gain and limiter as one table: entry ``x`` (as unsigned) is what the sample ``x`` becomes.
 
@@ -132,7 +134,7 @@ def gain_table(steps: int) -> Pcm:
         steps: Gain in steps of 0.25 dB.
 
     Returns:
-        Shape ``(65536,)``.
+        Shape ``(65536,)``, read-only: all streams share it.
     """
     ratio = round(_RATIO_ONE * 10 ** (steps / (20 * STEPS_PER_DB)))
     samples = np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(np.int64)
@@ -142,6 +144,7 @@ def gain_table(steps: int) -> Pcm:
     over = np.maximum(height - knee, 0)
     bent = np.where(over > 0, knee + over * room // (over + room), height)
     table: Pcm = (np.sign(samples) * bent).astype(np.int16)
+    table.setflags(write=False)
     return table
 
 

@@ -16,8 +16,10 @@ def chapter_starts(live: LiveJob, edition: int) -> tuple[ChapterStart, ...]:
     if not live.record.chapters:
         return ()
     segments = live.plan_segments
+    speed = live.record.speed
     spans: list[tuple[float, float] | None] = [
-        (duration_s(span.start), duration_s(span.end)) for span in live.job.spans(edition)
+        (duration_s(span.start) / speed, duration_s(span.end) / speed)
+        for span in live.job.spans(edition)
     ]
     spans += [None] * (len(segments) - len(spans))
     marks = [ChapterMark(it.title, it.letters) for it in live.record.chapters]

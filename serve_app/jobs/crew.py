@@ -13,6 +13,7 @@ from typing import Final, ParamSpec, TypeVar
 from serve_app.core.fair import FairPool
 from serve_app.jobs.cache import SegmentCache
 from serve_app.jobs.flight import Flights
+from serve_app.jobs.judge import Judge
 from serve_app.jobs.live import LiveJob
 from serve_app.jobs.store import JobStore
 from serve_app.pieces import FanOutRules
@@ -96,6 +97,7 @@ class Crew:
         pool: Places of all jobs.
         io: Threads for the store.
         rules: Bounds.
+        judge: Hears takes back, or None.
     """
 
     store: JobStore
@@ -104,6 +106,7 @@ class Crew:
     pool: FairPool
     io: Io
     rules: JobRules
+    judge: Judge | None = None
 
     async def save(self, live: LiveJob) -> None:
         """Write down what a job's takes don't tell, if it has changed.

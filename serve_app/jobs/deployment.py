@@ -79,10 +79,6 @@ class Jobs:
             job_id, audio_format=audio_format, edition=edition, wait_s=wait_s
         )
 
-    async def script(self, job_id: str) -> str:
-        """Its text."""
-        return await self._jobs.script(job_id)
-
     async def pause(self, job_id: str) -> JobView:
         """Send out nothing more."""
         return await self._jobs.pause(job_id)
@@ -125,10 +121,6 @@ class Jobs:
     async def report(self, ingress: str, demand: int) -> None:
         """An ingress has or wants so many places now."""
         self._running.runner.report(ingress, demand)
-
-    async def counts(self) -> dict[str, int]:
-        """Counters since this runner started, for metrics."""
-        return self._running.counts()
 
     async def check_health(self) -> None:
         """Raise if this runner can't go on; Serve then replaces it."""

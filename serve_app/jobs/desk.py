@@ -19,6 +19,7 @@ from serve_app.jobs.order import JobOrder, PlannedOrder, check_same, plan_order
 from serve_app.jobs.records import StateRecord
 from serve_app.jobs.runs import Runs
 from serve_app.jobs.shelf import Shelf
+from serve_app.jobs.showing import job_view, segment_views
 from serve_app.jobs.views import ChapterView, FileView, JobView, SegmentView, job_json
 from serve_app.prepare import Ability
 
@@ -107,7 +108,7 @@ class JobDesk:
         self._owned()
         lines = self._shelf.lines()
         return tuple(
-            shelved if live is None else live.view(self._runs.work(live.id))
+            shelved if live is None else job_view(live, self._runs.work(live.id))
             for live, shelved in lines
         )
 
@@ -122,12 +123,7 @@ class JobDesk:
     async def segments(self, job_id: str) -> tuple[SegmentView, ...]:
         """Its segments; errors as of :meth:`get`."""
         live = await self._found(job_id)
-        return live.segments(self._runs.work(job_id))
-
-    async def script(self, job_id: str) -> str:
-        """Its text; errors as of :meth:`get`."""
-        await self._found(job_id)
-        return await self._crew.io(self._crew.store.script, job_id)
+        return segment_views(live, self._runs.work(job_id))
 
     async def pause(self, job_id: str) -> JobView:
         """Send out nothing more; what is being spoken is finished and kept.
@@ -148,8 +144,16 @@ class JobDesk:
         return await self._signal(job_id, Signal.CANCEL)
 
     async def forget(self, job_id: str) -> None:
-        """Remove a job that has ended with all its audio; errors as above."""
+        """Remove a job that has ended, with all its audio and whatever is at work for it.
+
+        Raises:
+            NotFoundError: There is none.
+            ConflictError: It has not ended.
+            NotReadyError: The store can't be reached or is too slow; ask again.
+        """
         self._owned()
+        self._shelf.check_ended(job_id)
+        await self._runs.stop(job_id)
         if self._files is not None:
             await self._files.drop(job_id)
         await self._shelf.forget(job_id)
@@ -256,7 +260,8 @@ class JobDesk:
         return found
 
     def _view(self, live: LiveJob) -> JobView:
-        return live.view(
+        return job_view(
+            live,
             self._runs.work(live.id),
             chapters=_chapters(live),
             files=None if self._files is None else self._files.views(live),

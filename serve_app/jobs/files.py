@@ -60,6 +60,8 @@ async def finish_in_child(order: FinishOrder) -> FinishAnswer:
         if child.returncode is None:
             child.kill()
             await child.wait()
+        if child.returncode:
+            await asyncio.shield(asyncio.to_thread(order.clear))
     try:
         return FinishAnswer.model_validate_json(out)
     except ValidationError:
@@ -189,7 +191,7 @@ class JobFiles:
                     job_id=job_id,
                     edition=edition,
                     audio_format=audio_format,
-                    limit_s=_LEAST_S + live.job.totals().audio_s,
+                    limit_s=_LEAST_S + live.job.totals().audio_s * max(1.0, 1 / live.record.speed),
                 )
             )
             if made.damaged is not None:
@@ -210,6 +212,8 @@ class JobFiles:
         if task.cancelled():
             return
         error = task.exception()
+        if isinstance(error, ConflictError):
+            return  # damaged audio is spoken again; what was ordered is then made by itself
         if error is not None:
             why = error.message if isinstance(error, ServeError) else type(error).__name__
             self._failures[key] = why[:_TOLD_CHARACTERS]

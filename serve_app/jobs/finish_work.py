@@ -3,7 +3,7 @@
 ``python -m serve_app.jobs.finish_work`` reads one order from its standard input and answers on its
 standard output, both JSON. So levelling and encoding take neither a runner's memory nor its
 interpreter, run at a lower priority than what speaks, and can be stopped at any time: what is half
-done lies in a staging folder, which the next runner sweeps.
+done lies in a staging folder, which whoever stops the process removes, or else the next runner.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import math
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from serve_app.core.audio import BYTES_PER_S, Pcm, bytes_from_pcm, duration_s, pcm_from_bytes
 from serve_app.encode_file import file_format
@@ -27,9 +28,11 @@ from serve_app.errors import NotReadyError, ServeError
 from serve_app.finish import finish_file
 from serve_app.jobs.chapters import chapter_starts, file_chapters
 from serve_app.jobs.folder import Folder
-from serve_app.jobs.live import LiveJob, load
+from serve_app.jobs.live import LiveJob
 from serve_app.jobs.mix import Mixer
+from serve_app.jobs.names import output_folder
 from serve_app.jobs.records import FileRecord, Record
+from serve_app.jobs.restore import load
 from serve_app.jobs.store import JobStore
 from serve_app.jobs.take_file import DamagedTakeError
 
@@ -47,6 +50,17 @@ class FinishOrder(Record):
     audio_format: str
     limit_s: float
     """Longest time it may take."""
+    staging: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    """Name of the folder for what is half done."""
+
+    @property
+    def output(self) -> str:
+        """Where the file will be in the store."""
+        return output_folder(self.job_id)
+
+    def clear(self) -> None:
+        """Remove what a process that was killed has left half done; blocks."""
+        Folder(self.store, self.store_options).unstage(self.output, self.staging)
 
 
 class FinishAnswer(Record):
@@ -93,11 +107,10 @@ def make_file(order: FinishOrder) -> FileRecord:
     folder = Folder(order.store, order.store_options)
     store = JobStore(folder, _no_epoch)
     live = load(store, order.job_id, 0, time.time)
-    output = f"jobs/{order.job_id}/output"
     chosen = file_format(order.audio_format)
     record = live.record
     cover = store.cover(order.job_id) if record.cover and chosen.takes_cover else None
-    with folder.staging(output) as place:
+    with folder.staging(order.output, order.staging) as place:
         signal, made = place / "signal", place / "file"
         samples = _write_signal(signal, live, store, order.edition)
         length_s = duration_s(samples)
@@ -113,7 +126,7 @@ def make_file(order: FinishOrder) -> FileRecord:
         digest = _digest(made)
         name = f"{order.edition:04d}.{digest}.{chosen.extension}"
         size_bytes = made.stat().st_size
-        folder.adopt(made, f"{output}/{name}")
+        folder.adopt(made, f"{order.output}/{name}")
     return FileRecord(
         edition=order.edition,
         audio_format=chosen.name,
@@ -134,7 +147,7 @@ def mixed(live: LiveJob, store: JobStore, edition: int) -> Iterator[Pcm]:
         DamagedAtError: A kept take can't be read.
         NotReadyError: The store can't be reached.
     """
-    mixer = Mixer(live.gains_db)
+    mixer = Mixer(live.gains_db, live.record.speed)
     for number, line in enumerate(live.job.lines):
         counted = line.edition_for(edition)
         planned = live.planned(number, counted)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any, Final
 
 import fsspec
@@ -155,25 +155,29 @@ class Folder:
                 self.remove_tree(f"{path}/{name}")
 
     @contextmanager
-    def staging(self, path: str) -> Iterator[Path]:
+    def staging(self, path: str, name: str) -> Iterator[Path]:
         """A folder of this machine for a large file in the making; gone when the block ends.
 
         In a store on this machine it lies below *path*, so that :meth:`adopt` only renames.
 
+        Args:
+            path: Where the file will be.
+            name: Of this folder, used once; whoever kills its process clears up by it.
         Raises:
             NotReadyError: The store can't be reached.
         """
-        if not self._is_local:
-            with TemporaryDirectory(prefix="vibevoice-") as made:
-                yield Path(made)
-            return
-        place = Path(self._at(path)) / f".{uuid.uuid4().hex}{_TEMPORARY}"
+        place = self._staged(path, name)
         with _reached():
-            place.mkdir(parents=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.mkdir(mode=0o700)
         try:
             yield place
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            self.unstage(path, name)
+
+    def unstage(self, path: str, name: str) -> None:
+        """Remove what a process that was killed has left of :meth:`staging`, if anything."""
+        shutil.rmtree(self._staged(path, name), ignore_errors=True)
 
     def adopt(self, file: Path, path: str) -> None:
         """Put a file of a staging folder in place, whole or not at all.
@@ -228,6 +232,11 @@ class Folder:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+
+    def _staged(self, path: str, name: str) -> Path:
+        if self._is_local:
+            return Path(self._at(path)) / f".{name}{_TEMPORARY}"
+        return Path(gettempdir()) / f"vibevoice-{name}"
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"

@@ -1,7 +1,7 @@
 """The ingress' side of the jobs: a Serve handle turned into plain calls and our errors.
 
 It has the methods of :class:`serve_app.jobs.desk.JobDesk`, and raises the same errors; besides
-NotReadyError while the runner is being replaced.
+UnansweredError when the runner dies or is too slow, and NotReadyError while none takes calls.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, cast
 
 from ray.exceptions import RayError, RayTaskError
-from ray.serve.exceptions import RayServeException
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RayServeException,
+)
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.config import Settings
@@ -22,7 +26,7 @@ from serve_app.jobs.demand import DemandReporter
 from serve_app.jobs.feed import JobEvent
 from serve_app.jobs.folder import Folder
 from serve_app.jobs.order import JobOrder
-from serve_app.jobs.port import JobsPort
+from serve_app.jobs.port import JobsPort, UnansweredError
 from serve_app.jobs.reader import FileReader
 from serve_app.jobs.settings import JobSettings
 from serve_app.jobs.views import FileView, JobView, SegmentView
@@ -70,10 +74,6 @@ class JobsHandle:
         asked = self._handle.file.remote(job_id, audio_format, edition, wait_s)
         return cast("FileView", await _answer(asked, _ANSWER_S + wait_s))
 
-    async def script(self, job_id: str) -> str:
-        """Its text."""
-        return cast("str", await _answer(self._handle.script.remote(job_id)))
-
     async def pause(self, job_id: str) -> JobView:
         """Send out nothing more."""
         return cast("JobView", await _answer(self._handle.pause.remote(job_id)))
@@ -105,10 +105,6 @@ class JobsHandle:
     async def report(self, ingress: str, demand: int) -> None:
         """Tell how many places this ingress has or wants now."""
         await _answer(self._handle.report.remote(ingress, demand))
-
-    async def counts(self) -> dict[str, int]:
-        """Counters of the runner."""
-        return cast("dict[str, int]", await _answer(self._handle.counts.remote()))
 
     async def events(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent, None]:
         """Its events, as they come."""
@@ -179,7 +175,8 @@ def _own(error: Exception) -> ServeError:
         return ServeError(f"the job runner failed with {type(cause or error).__name__}: {cause}")
     if isinstance(error, ServeError):
         return type(error)(*error.args)
-    return NotReadyError(
+    not_begun = isinstance(error, BackPressureError | DeploymentUnavailableError)
+    return (NotReadyError if not_begun else UnansweredError)(
         f"The job runner does not answer ({type(error).__name__}); it is starting, or being "
         "replaced. Jobs go on by themselves; ask again in a moment."
     )

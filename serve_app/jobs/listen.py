@@ -34,7 +34,7 @@ async def audio(
         NotReadyError: The store can't be reached, or this runner stops.
     """
     counted = live.job.edition if edition is None else min(edition, live.job.edition)
-    mixer = Mixer(live.gains_db)
+    mixer = Mixer(live.gains_db, live.record.speed)
     for number in range(len(live.job.lines)):
         take = await _take(live, crew, lost, number, counted, follow=follow)
         if take is None:
@@ -43,7 +43,7 @@ async def audio(
         for pcm in await asyncio.to_thread(lambda: list(mixer.add(take, segment))):  # noqa: B023
             if len(pcm):
                 yield bytes_from_pcm(pcm)
-    rest = mixer.finish(live.final_pause_s)
+    rest = await asyncio.to_thread(mixer.finish, live.final_pause_s)
     if len(rest):
         yield bytes_from_pcm(rest)
 
@@ -68,7 +68,8 @@ async def _take(
 async def _more(live: LiveJob, number: int, *, follow: bool) -> bool:
     """Wait until something changes; False if that is not wanted.
 
-    Of a job that is complete, only a damaged take of an old edition can be missing.
+    Of a job that is complete, only a take of an old edition can be missing, which was damaged and
+    could not be spoken again.
     """
     if not follow:
         return False

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from serve_app.core.audio import duration_s
 from serve_app.core.job import Found, Job
-from serve_app.core.job_pace import Eta, Pace
+from serve_app.core.job_pace import Pace
 from serve_app.core.job_retake import changed_text, retake
 from serve_app.core.job_status import Signal, Status
-from serve_app.core.job_take import Span, TakeInfo
+from serve_app.core.job_take import TakeInfo
 from serve_app.core.plan import PlannedSegment
 from serve_app.core.segment import Segment
 from serve_app.errors import InvalidInputError
 from serve_app.jobs.feed import Feed
+from serve_app.jobs.names import TakeName
 from serve_app.jobs.records import (
     FileRecord,
     JobRecord,
@@ -26,13 +25,9 @@ from serve_app.jobs.records import (
     StateRecord,
     UtteranceRecord,
 )
-from serve_app.jobs.store import JobStore, TakeName
-from serve_app.jobs.take_file import DamagedTakeError
-from serve_app.jobs.views import ChapterView, FileView, JobView, SegmentView
 
 _MAX_WARNINGS: Final = 50
 _MAX_RETRIES: Final = 2_000
-_READERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,16 +210,21 @@ class LiveJob:
         name = self.names.pop((number, edition), None)
         self.job.lose(number, edition)
         if name is not None:
-            self.warn(f"The kept audio of segment {number} was damaged; it is spoken again.")
+            cancelled = self.job.status is Status.CANCELLED
+            then = "the job is cancelled, so it is gone" if cancelled else "it is spoken again"
+            self.warn(f"The kept audio of segment {number} was damaged; {then}.")
             self.note_status(before)
         return name
 
     def give_up(self, number: int, edition: int, why: str) -> None:
         """A take can't be spoken."""
         before = (self.job.status, self.job.reason)
+        is_newest = edition == self.job.line(number).wanted[-1]
         if self.job.give_up(number, edition, why):
             self._withdrawn.append((number, edition))
             self.warn(f"{why} The earlier take of segment {number} stays.")
+        elif not is_newest:
+            self.warn(f"{why} Edition {edition} has no audio of segment {number} any more.")
         self.dirty = True
         self._tell_segment(number)
         self.note_status(before)
@@ -253,83 +253,6 @@ class LiveJob:
             doubtful=totals.doubtful,
         )
 
-    def view(
-        self,
-        work: WorkState,
-        *,
-        chapters: tuple[ChapterView, ...] = (),
-        files: tuple[FileView, ...] | None = None,
-    ) -> JobView:
-        """The job as it stands; what is told of its chapters and files is passed through."""
-        totals, record, job = self.job.totals(), self.record, self.job
-        eta: Eta | None = None
-        if job.status is Status.RUNNING:
-            eta = self.pace.eta(totals.open_est_s, work.places)
-        return JobView(
-            id=record.id,
-            title=record.title,
-            audio_format=record.audio_format,
-            metadata=record.metadata,
-            voices=record.voices,
-            created=record.created,
-            ended=self.ended,
-            status=job.status,
-            reason=job.reason,
-            edition=job.edition,
-            segments=totals.segments,
-            done=totals.done,
-            failed=totals.failed,
-            est_s=totals.est_s,
-            audio_s=totals.audio_s,
-            doubtful=totals.doubtful,
-            retried=totals.retried,
-            cached=totals.cached,
-            eta=eta,
-            replicas=work.replicas,
-            cards=dict(self.cards),
-            warnings=tuple(self.warnings),
-            simulated=record.simulated,
-            owner=record.owner,
-            chapters=chapters,
-            files=files,
-        )
-
-    def segments(self, work: WorkState) -> tuple[SegmentView, ...]:
-        """Every segment in the newest edition."""
-        spans = list(self.job.spans())
-        return tuple(
-            self._segment_view(number, spans[number] if number < len(spans) else None, work)
-            for number in range(len(self._segments))
-        )
-
-    def _segment_view(self, number: int, span: Span | None, work: WorkState) -> SegmentView:
-        line, take = self.job.line(number), self.job.take(number)
-        edition = line.wanted[-1]
-        utterances = self.planned(number, edition).segment.utterances
-        state = "open"
-        if take is not None:
-            state = "kept"
-        elif line.failure is not None:
-            state = "failed"
-        elif number in work.speaking:
-            state = "speaking"
-        return SegmentView(
-            number=number,
-            state=state,
-            lines=tuple((said.speaker, said.text) for said in utterances),
-            edition=edition,
-            est_s=line.est_s,
-            audio_s=None if take is None else take.audio_s,
-            start_s=None if span is None else duration_s(span.start),
-            end_s=None if span is None else duration_s(span.end),
-            bad_takes=0 if take is None else take.bad_takes,
-            faults=0 if take is None else take.faults,
-            cached=take is not None and take.cached,
-            findings=() if take is None else take.findings,
-            failure=line.failure,
-            boundaries=tuple(str(said.before) for said in utterances),
-        )
-
     def _placed(self, info: TakeInfo, number: int) -> TakeInfo:
         """*info* with what lies before its segment here: a take may come from another script."""
         segment = self._segments[number].segment
@@ -347,33 +270,9 @@ class LiveJob:
             {
                 "segment": number,
                 "failure": line.failure,
-                "audio_s": None if take is None else round(take.audio_s, 3),
+                "audio_s": None if take is None else round(take.audio_s / self.record.speed, 3),
                 "doubtful": take is not None and take.doubtful,
                 "done": totals.done,
                 "segments": totals.segments,
             },
         )
-
-
-def load(store: JobStore, job_id: str, epoch: int, wall: Callable[[], float]) -> LiveJob:
-    """A job as the store has it; blocks.
-
-    Raises:
-        NotFoundError: There is no such job.
-        ServeError: Its record, plan or state is damaged.
-        NotReadyError: The store can't be reached.
-    """
-    names = store.takes(job_id)
-    with ThreadPoolExecutor(_READERS) as readers:
-        infos = readers.map(lambda name: _info(store, job_id, name), names)
-        kept = {name: info for name, info in zip(names, infos, strict=True) if info is not None}
-    record, plan, state = store.job(job_id), store.plan(job_id), store.state(job_id)
-    files = store.outputs(job_id)
-    return LiveJob(record, plan, state, kept, epoch=epoch, wall=wall, files=files)
-
-
-def _info(store: JobStore, job_id: str, name: TakeName) -> TakeInfo | None:
-    try:
-        return store.take_info(job_id, name)
-    except DamagedTakeError:
-        return None

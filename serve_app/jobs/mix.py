@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from serve_app.core.audio import SAMPLE_RATE_HZ, Pcm
 from serve_app.core.segment import Segment
 from serve_app.core.stitch import Stitcher, StitchRules
 from serve_app.jobs.take_file import StoredTake
+from serve_app.tempo import Tempo
 
 _BLOCK_SAMPLES = 10 * SAMPLE_RATE_HZ
 
@@ -21,11 +24,12 @@ class Mixer:
 
     Args:
         gains_db: Fixed gain by voice, as the job's plan has it.
-        rules: How seams are made.
+        speed: Of the whole signal, its pauses too; 0.25..4.
     """
 
-    def __init__(self, gains_db: Mapping[str, float], rules: StitchRules | None = None) -> None:
-        self._stitcher = Stitcher(rules or StitchRules(), gains_db)
+    def __init__(self, gains_db: Mapping[str, float], speed: float = 1.0) -> None:
+        self._stitcher = Stitcher(StitchRules(), gains_db)
+        self._tempo = None if speed == 1.0 else Tempo(speed)
 
     def add(self, take: StoredTake, segment: Segment) -> Iterator[Pcm]:
         """Append the take of a segment; yields the signal that is ready, in blocks. Blocks."""
@@ -36,10 +40,16 @@ class Mixer:
             for samples, voice in runs:
                 for start in range(at, at + samples, _BLOCK_SAMPLES):
                     stop = min(start + _BLOCK_SAMPLES, at + samples)
-                    yield self._stitcher.feed(take.pcm[start:stop], voice)
+                    yield self._paced(self._stitcher.feed(take.pcm[start:stop], voice))
                 at += samples
-            yield self._stitcher.end()
+            yield self._paced(self._stitcher.end())
 
     def finish(self, final_pause_s: float | None) -> Pcm:
         """End the signal."""
-        return self._stitcher.finish(final_pause_s)
+        rest = self._stitcher.finish(final_pause_s)
+        if self._tempo is None:
+            return rest
+        return np.concatenate((self._tempo.push(rest), self._tempo.close()))
+
+    def _paced(self, pcm: Pcm) -> Pcm:
+        return pcm if self._tempo is None else self._tempo.push(pcm)

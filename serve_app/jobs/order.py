@@ -24,6 +24,7 @@ from serve_app.engines.base import EngineInfo, Line
 from serve_app.errors import ConflictError, InputTooLongError, InvalidInputError
 from serve_app.jobs.records import ChapterRecord, JobRecord, PlanRecord
 from serve_app.prepare import Ability, Prepared, ScriptOrder, TextReport, prepare
+from serve_app.tempo import MAX_SPEED, MIN_SPEED
 
 MAX_CHAPTERS: Final = 1_000
 _SHOWN: Final = 20
@@ -42,6 +43,7 @@ class JobOrder:
         options: Engine options by name.
         seed: Another one gives another take of everything.
         audio_format: Of the finished file.
+        speed: Of the finished audio, 0.25..4; nothing is spoken otherwise for it.
         title: For people and for the file.
         metadata: Whatever the client wants back; the file may carry it.
         headings: Lines of *text* that chapters begin with.
@@ -60,6 +62,7 @@ class JobOrder:
     options: tuple[tuple[str, float], ...] = ()
     seed: int | None = None
     audio_format: str = "wav"
+    speed: float = 1.0
     title: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     headings: tuple[Heading, ...] = ()
@@ -73,7 +76,10 @@ class JobOrder:
     def fingerprint(self) -> str:
         """Of all that was asked for."""
         cover = None if self.cover is None else blake2b(self.cover, digest_size=16).hexdigest()
-        asked = json.dumps(asdict(self) | {"cover": cover}, sort_keys=True, default=dict)
+        told = asdict(self) | {"cover": cover}
+        if self.speed == 1.0:  # so that orders from before there was a choice stay the same
+            del told["speed"]
+        asked = json.dumps(told, sort_keys=True, default=dict)
         return blake2b(asked.encode(), digest_size=16).hexdigest()
 
     @property
@@ -161,6 +167,7 @@ def plan_order(
         owner=order.owner,
         chapters=_chapters(order, prepared.script, script),
         cover=order.cover is not None,
+        speed=order.speed,
     )
     kept = PlanRecord(
         plan_version=PLAN_VERSION,
@@ -188,7 +195,11 @@ def check_same(order: JobOrder, known: JobRecord) -> None:
 
 
 def _check_file(order: JobOrder) -> None:
-    """Refuse a format or cover before anything is spoken for it."""
+    """Refuse a format, speed or cover before anything is spoken for it."""
+    if not MIN_SPEED <= order.speed <= MAX_SPEED:
+        raise InvalidInputError(
+            f"'speed' is {order.speed:g}; it may be {MIN_SPEED:g} to {MAX_SPEED:g}.", "speed"
+        )
     chosen = file_format(order.audio_format)
     if order.cover is None:
         return

@@ -6,11 +6,16 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from serve_app.errors import NotReadyError
 from serve_app.jobs.feed import JobEvent
 from serve_app.jobs.order import JobOrder
 from serve_app.jobs.reader import FileReader
 from serve_app.jobs.settings import JobSettings
 from serve_app.jobs.views import FileView, JobView, SegmentView
+
+
+class UnansweredError(NotReadyError):
+    """The runner gave no answer: whether it has done what was asked is not known."""
 
 
 class JobCalls(Protocol):

@@ -16,10 +16,11 @@ from ray.serve.handle import DeploymentHandle
 from serve_app.config import Settings
 from serve_app.core.audio import BYTES_PER_S
 from serve_app.engines.registry import checker, task_options
-from serve_app.jobs.bounds import job_rules
+from serve_app.jobs.bounds import ears, job_rules
 from serve_app.jobs.cache import SegmentCache
 from serve_app.jobs.files import finish_in_child
 from serve_app.jobs.folder import Folder
+from serve_app.jobs.judge import Judge
 from serve_app.jobs.runner import JobRunner
 from serve_app.jobs.runs import stopped
 from serve_app.jobs.settings import JobSettings
@@ -58,7 +59,6 @@ class RunningJobs:
         self._roster = open_roster(settings.voices)
         listed = handle if self._roster is None else LibraryReplicas(handle, self._roster)
         folder = Folder(jobs.store, jobs.store_options)
-        self._lookups = {True: 0, False: 0}
         logs.install()
         self._exported = start_metrics(
             f"jobs-{uuid.uuid4().hex}",
@@ -69,6 +69,7 @@ class RunningJobs:
         self._cache = SegmentCache(folder, cache_bytes, self._looked_up) if cache_bytes else None
         self._synth, self._slots = synth.deployment_name, settings.engine.slots
         self._counting: asyncio.Task[None] | None = None
+        self._ears = None if jobs.asr is None else ears(jobs.asr)
         self.runner = JobRunner(
             folder,
             speak=handle.speak,
@@ -84,6 +85,7 @@ class RunningJobs:
             ),
             finish=finish_in_child,
             lease_ttl_s=jobs.lease_ttl_s,
+            judge=None if self._ears is None else Judge(self._ears),
         )
 
     async def start(self) -> None:
@@ -102,20 +104,12 @@ class RunningJobs:
         """Stop all work."""
         await stopped(self._counting)
         await self.runner.close()
+        if self._ears is not None:
+            await self._ears.close()
         if self._roster is not None:
             await self._roster.close()
         if self._exported is not None:
             await asyncio.to_thread(self._exported.close)
-
-    def counts(self) -> dict[str, int]:
-        """Counters since this runner started."""
-        return {
-            "cache_hits": self._lookups[True],
-            "cache_misses": self._lookups[False],
-            "cache_bytes": 0 if self._cache is None else self._cache.size_bytes,
-            "takes": self.runner.flights.landed,
-            "twins": self.runner.flights.twins,
-        }
 
     async def audio(
         self, job_id: str, edition: int | None, *, follow: bool
@@ -128,7 +122,6 @@ class RunningJobs:
                     yield block[start : start + _BLOCK_BYTES]
 
     def _looked_up(self, hit: bool) -> None:
-        self._lookups[hit] += 1
         if self._metrics is not None:
             self._metrics.looked_up(hit)
 

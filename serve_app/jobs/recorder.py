@@ -9,6 +9,7 @@ from typing import Literal
 
 from serve_app.core.audio import pcm_from_bytes, power_limit, samples_of
 from serve_app.core.job_take import PartInfo, TakeInfo
+from serve_app.core.letter_clock import count_letters
 from serve_app.core.plan import PlannedSegment
 from serve_app.core.quality import QualityMeter
 from serve_app.core.stitch import StitchRules, pause_s
@@ -28,6 +29,8 @@ class Heard:
         wall_s: From its place to its end.
         replica, card: Who spoke it.
         revision: Of the engine.
+        unheard: Why the recogniser that should have heard it back did not; empty if it did, or if
+            there is none.
     """
 
     info: PartInfo
@@ -37,11 +40,20 @@ class Heard:
     replica: str
     card: str | None
     revision: str
+    unheard: str = ""
 
     @property
     def rank(self) -> tuple[bool, int]:
         """Lower is better: words that are missing weigh most, then the number of complaints."""
         return self.info.lost_words, len(self.info.findings)
+
+
+def rank(parts: Sequence[Heard]) -> tuple[tuple[bool, int], float]:
+    """Lower is better: the worst part counts, and then the share of words that nobody heard."""
+    checks = [part.info.check for part in parts if part.info.check is not None]
+    words = sum(check.words for check in checks)
+    missing = words - sum(check.heard for check in checks)
+    return max(part.rank for part in parts), missing / words if words else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,11 @@ class Spoken:
     parts: tuple[Heard, ...]
     bad_takes: int
     faults: int
+
+    @property
+    def unheard(self) -> str:
+        """Why some of it was not heard back; empty if nothing failed."""
+        return next((part.unheard for part in self.parts if part.unheard), "")
 
     def packed(self, key: str) -> tuple[Header, bytes]:
         """Header and samples for its file; blocks."""
@@ -149,5 +166,6 @@ class Recorder:
             tail=self._trim.tail,
             findings=tuple(finding.detail for finding in verdict.findings),
             lost_words=verdict.lost_words,
+            letters=sum(count_letters(said.text) for said in segment.utterances),
         )
         return Heard(info, tuple(self._runs), flac, wall_s, replica, card, revision)

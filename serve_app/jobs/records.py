@@ -77,6 +77,8 @@ class JobRecord(Record):
     """In the order of the script."""
     cover: bool = False
     """There is a picture for the finished file."""
+    speed: float = 1.0
+    """Of the finished audio; its takes are spoken at the engine's own."""
 
 
 class UtteranceRecord(Record):

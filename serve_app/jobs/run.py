@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 
 from serve_app.core.job_status import Signal, Status
+from serve_app.core.plan import PlannedSegment
 from serve_app.errors import NotReadyError, SegmentFailedError, ServeError
 from serve_app.jobs.crew import Crew
 from serve_app.jobs.live import LiveJob, WorkState
+from serve_app.jobs.names import TakeName
+from serve_app.jobs.recorder import Heard
 from serve_app.jobs.speak import NothingWorksError, SegmentSpeaker
-from serve_app.jobs.store import TakeName
 from serve_app.jobs.take_file import Header
 
 logger = logging.getLogger(__name__)
@@ -30,6 +34,7 @@ class JobRun:
     def __init__(self, live: LiveJob, crew: Crew) -> None:
         self._live, self._crew = live, crew
         self._tasks: dict[_At, asyncio.Task[None]] = {}
+        self._hearing: set[_At] = set()
         self._storing: set[_At] = set()
         self._blocked: set[_At] = set()
         self._furthest = -1
@@ -98,7 +103,7 @@ class JobRun:
         """Call back what has no place yet; what is being spoken is kept when it is done."""
         speaking = self.work(0).speaking
         for at, task in self._tasks.items():
-            if at[0] not in speaking and at not in self._storing:
+            if at[0] not in speaking and at not in self._hearing | self._storing:
                 task.cancel()
 
     def _reap(self) -> None:
@@ -118,12 +123,12 @@ class JobRun:
     async def _segment(self, number: int, edition: int, *, again: bool) -> None:
         at = (number, edition)
         try:
-            header, flac, card = await self._spoken(at, again=again)
-        except ServeError as error:
-            self._live.give_up(number, edition, error.message)
-            return
-        self._storing.add(at)
-        try:
+            try:
+                header, flac, card = await self._spoken(at, again=again)
+            except ServeError as error:
+                self._live.give_up(number, edition, error.message)
+                return
+            self._storing.add(at)
             name = await self._stored(at, header, flac)
         finally:
             self._storing.discard(at)
@@ -151,6 +156,7 @@ class JobRun:
                 options=self._live.options,
                 owner=self._live.id,
                 again=again and not rounds,
+                listen=None if self._crew.judge is None else partial(self._judged, at),
             )
             try:
                 spoken = await speaker.speak(planned)
@@ -166,27 +172,52 @@ class JobRun:
             except NotReadyError as error:
                 reason = error.message
             await self._wait(at, reason, next(waits))
+        self._storing.add(at)  # whatever happens to the job now, it is kept
         header, flac = await asyncio.to_thread(spoken.packed, planned.key)
-        await self._remember(header, flac)
+        if spoken.unheard:
+            self._live.warn(
+                "Some segments could not be heard back, so that missing words may have gone "
+                f"unnoticed: {spoken.unheard}."
+            )
+        else:
+            await self._remember(header, flac)
         return header, flac, spoken.parts[0].card
 
+    async def _judged(self, at: _At, heard: Heard, planned: PlannedSegment) -> Heard:
+        """A take that the recogniser has heard back."""
+        assert self._crew.judge is not None
+        self._hearing.add(at)
+        try:
+            return await self._crew.judge.judged(heard, planned)
+        finally:
+            self._hearing.discard(at)
+
     async def _cached(self, key: str) -> tuple[Header, bytes] | None:
+        """A take from the cache, under its own key again."""
         if self._crew.cache is None:
             return None
         try:
-            return await self._crew.io(self._crew.cache.get, key)
-        except NotReadyError as error:
+            found = await self._crew.io(self._crew.cache.get, await self._cache_key(key))
+        except ServeError as error:
             logger.warning("the segment cache can't be read: %s", error)
             return None
+        if found is None:
+            return None
+        header, flac = found
+        return _under(header, key), flac
 
     async def _remember(self, header: Header, flac: bytes) -> None:
         """Put a good take into the cache; only what the key's own revision has spoken."""
         if self._crew.cache is None or header.info.revision != self._live.revision:
             return
         try:
-            await self._crew.io(self._crew.cache.put, header, flac)
-        except NotReadyError as error:
+            kept = _under(header, await self._cache_key(header.info.key))
+            await self._crew.io(self._crew.cache.put, kept, flac)
+        except ServeError as error:
             logger.warning("the segment cache can't be written: %s", error)
+
+    async def _cache_key(self, key: str) -> str:
+        return key if self._crew.judge is None else await self._crew.judge.cache_key(key)
 
     async def _stored(self, at: _At, header: Header, flac: bytes) -> TakeName:
         """Keep the take, however long the store fails: it is in memory until then.
@@ -230,3 +261,7 @@ class JobRun:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._hurry.wait()
+
+
+def _under(header: Header, key: str) -> Header:
+    return replace(header, info=replace(header.info, key=key))

@@ -24,6 +24,7 @@ from serve_app.jobs.desk import JobDesk
 from serve_app.jobs.files import Finish, JobFiles
 from serve_app.jobs.flight import Flights
 from serve_app.jobs.folder import Folder
+from serve_app.jobs.judge import Judge
 from serve_app.jobs.lease import Lease, LeaseLostError
 from serve_app.jobs.live import LiveJob
 from serve_app.jobs.runs import Runs, stopped
@@ -52,6 +53,7 @@ class JobRunner:
         ability: What the engine can speak.
         finish: Makes finished files; None makes none.
         lease_ttl_s: How long a runner may be silent before another takes over.
+        judge: Hears takes back; None where nobody does. Whoever made it closes what it hears with.
 
     Attributes:
         jobs: What can be asked of it.
@@ -71,6 +73,7 @@ class JobRunner:
         ability: Ability | None = None,
         finish: Finish | None = None,
         lease_ttl_s: float = 10.0,
+        judge: Judge | None = None,
     ) -> None:
         clock = rules.speaking.clock
         self._ttl_s, self._clock = lease_ttl_s, clock
@@ -79,7 +82,7 @@ class JobRunner:
         pool = FairPool(slots)
         self.flights = Flights(speak, pool, rules.speaking)
         store = JobStore(folder, lambda: self._lease.epoch)
-        self._crew = Crew(store, cache, self.flights, pool, Io(), rules)
+        self._crew = Crew(store, cache, self.flights, pool, Io(), rules, judge)
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
         self._lost: str | None = None

@@ -11,6 +11,19 @@ from serve_app.core.job_share import ShareRules
 from serve_app.strict import StrictModel
 
 
+class AsrSettings(StrictModel):
+    """A recogniser that hears back what jobs have spoken (the extra ``asr``)."""
+
+    model: str = Field(min_length=1)
+    """Folder of a CTranslate2 Whisper model, on the node of the runner; nothing is downloaded."""
+    processes: int = Field(default=1, ge=1, le=16)
+    """Segments that are heard at once, each by a process of its own with the whole model."""
+    threads: int = Field(default=1, ge=1, le=64)
+    """CPU threads of each process."""
+    timeout_s: float = Field(default=300.0, gt=0)
+    """For one segment, from the moment at which a process takes it."""
+
+
 class JobSettings(StrictModel):
     """Where jobs are kept, and their share of the cards."""
 
@@ -21,7 +34,8 @@ class JobSettings(StrictModel):
     cache_gib: float = Field(default=2.0, ge=0)
     """Segments kept for other jobs; 0 for none."""
     reserve_share: float = Field(default=0.05, ge=0, lt=1)
-    """Part of the slots that jobs leave free for requests, at least one of two; 0 for none."""
+    """Part of the slots that jobs leave free for the next request, at least one of two, until there
+    was none for five minutes; 0 for none."""
     least_share: float = Field(default=0.25, ge=0, le=1)
     """Part of the slots that jobs may use however many requests there are."""
     running: int = Field(default=4, ge=1, le=64)
@@ -38,6 +52,8 @@ class JobSettings(StrictModel):
     """How long a runner on another machine may be silent before it is replaced."""
     file_processes: int = Field(default=1, ge=1, le=16)
     """Processes of the runner that level and write finished files, each on a core."""
+    asr: AsrSettings | None = None
+    """None: nobody hears back what was spoken, and only its signal is judged."""
 
     def share(self) -> ShareRules:
         """How the slots are shared."""

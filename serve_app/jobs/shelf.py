@@ -8,11 +8,12 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from serve_app.core.job_status import Status
 from serve_app.errors import ConflictError, NotFoundError, NotReadyError, ServeError
 from serve_app.jobs.crew import Crew
-from serve_app.jobs.live import LiveJob, load
+from serve_app.jobs.live import LiveJob
 from serve_app.jobs.records import JobRecord, StateRecord
+from serve_app.jobs.restore import load
+from serve_app.jobs.showing import damaged_view, shelved_view
 from serve_app.jobs.store import RESTORE, DamagedRecordError
 from serve_app.jobs.views import JobView
 
@@ -29,14 +30,14 @@ class Shelf:
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self._known: dict[str, tuple[JobRecord, StateRecord]] = {}
-        self._damaged: dict[str, str] = {}
+        self._damaged: dict[str, JobView] = {}
         self._lives: OrderedDict[str, LiveJob] = OrderedDict()
         self._bytes: dict[str, int] = {}
         self._loading = asyncio.Lock()
         self._epoch = 0
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._known.keys() | self._damaged)
 
     @property
     def loaded(self) -> tuple[LiveJob, ...]:
@@ -54,26 +55,25 @@ class Shelf:
         ids = await io(store.ids)
         await io(store.sweep, ids)
         for job_id in ids:
-            record: JobRecord | None = None
-            try:
-                record = await io(store.job, job_id)
-                self._known[job_id] = (record, await io(store.state, job_id))
-                if not self._known[job_id][1].status.ended:
-                    await self.get(job_id)
-            except NotReadyError:
-                raise
-            except ServeError as error:
-                self._known.pop(job_id, None)
-                if record is None and isinstance(error, NotFoundError):
-                    # Half removed or half made: its record comes last and goes first.
-                    await io(store.forget, job_id)
-                    continue
-                logger.error("job %s is damaged: %s", job_id, error)  # noqa: TRY400
-                self._damaged[job_id] = (
-                    f"files of job {job_id} are missing; {RESTORE}"
-                    if isinstance(error, NotFoundError)
-                    else error.message
-                )
+            await self._take_over(job_id)
+
+    async def _take_over(self, job_id: str) -> None:
+        store, io = self._crew.store, self._crew.io
+        record: JobRecord | None = None
+        try:
+            record = await io(store.job, job_id)
+            state = await io(store.state, job_id)
+            self._known[job_id] = (record, state)
+            if not state.status.ended:
+                await self.get(job_id)
+        except NotReadyError:
+            raise
+        except ServeError as error:
+            if record is None and isinstance(error, NotFoundError):
+                # Half removed or half made: its record comes last and goes first.
+                await io(store.forget, job_id)
+            elif job_id not in self._damaged:
+                self._damage(job_id, record, error)
 
     def add(self, record: JobRecord, live: LiveJob) -> None:
         """A job was made."""
@@ -81,7 +81,13 @@ class Shelf:
         self._lives[record.id] = live
 
     def record(self, job_id: str) -> JobRecord | None:
-        """What was ordered under an id, if it exists."""
+        """What was ordered under an id, if it exists.
+
+        Raises:
+            ServeError: Its files are damaged.
+        """
+        if job_id in self._damaged:
+            raise DamagedRecordError(self._damaged[job_id].reason)
         known = self._known.get(job_id)
         return None if known is None else known[0]
 
@@ -95,11 +101,17 @@ class Shelf:
         """
         async with self._loading:
             if job_id in self._damaged:
-                raise DamagedRecordError(self._damaged[job_id])
-            self._line(job_id)
+                await self._look_again(job_id)
+            record, _ = self._line(job_id)
             if job_id not in self._lives:
                 crew, wall = self._crew, self._crew.rules.wall
-                self._lives[job_id] = await crew.io(load, crew.store, job_id, self._epoch, wall)
+                try:
+                    live = await crew.io(load, crew.store, job_id, self._epoch, wall)
+                except NotReadyError:
+                    raise
+                except ServeError as error:
+                    raise self._damage(job_id, record, error) from error
+                self._lives[job_id] = live
             self._bytes.pop(job_id, None)
             self._lives.move_to_end(job_id)
             return self._lives[job_id]
@@ -116,9 +128,13 @@ class Shelf:
 
     def lines(self) -> Iterator[tuple[LiveJob | None, JobView]]:
         """Every job, newest first: the live one if it is in memory, and what was written down."""
-        known = sorted(self._known.items(), key=lambda item: item[1][0].created, reverse=True)
-        for job_id, (record, state) in known:
-            yield self._lives.get(job_id), _shelved(record, state)
+        sound = [
+            (self._lives.get(job_id), shelved_view(record, state))
+            for job_id, (record, state) in self._known.items()
+            if job_id not in self._damaged
+        ]
+        broken = [(None, view) for view in self._damaged.values()]
+        yield from sorted((*sound, *broken), key=lambda line: line[1].created, reverse=True)
 
     async def forget(self, job_id: str) -> None:
         """Remove a job that has ended, or is damaged, with all its files.
@@ -129,14 +145,22 @@ class Shelf:
             NotReadyError: The store can't be reached.
         """
         async with self._loading:
-            if job_id not in self._damaged:
-                live = self._lives.get(job_id)
-                status = self._line(job_id)[1].status if live is None else live.job.status
-                if not status.ended:
-                    raise ConflictError(
-                        f"Job {job_id} is {status}; cancel it before it can be forgotten."
-                    )
+            self.check_ended(job_id)
             await self._remove(job_id)
+
+    def check_ended(self, job_id: str) -> None:
+        """Refuse a job that can't be forgotten.
+
+        Raises:
+            NotFoundError: There is none.
+            ConflictError: It has not ended.
+        """
+        if job_id in self._damaged:
+            return
+        live = self._lives.get(job_id)
+        status = self._line(job_id)[1].status if live is None else live.job.status
+        if not status.ended:
+            raise ConflictError(f"Job {job_id} is {status}; cancel it before it can be forgotten.")
 
     def grown(self, job_id: str) -> None:
         """A job's files have changed: its size has to be looked at again."""
@@ -153,13 +177,13 @@ class Shelf:
         ended = sorted((at, job_id) for at, job_id in idle if at is not None)
         for at, job_id in ended:
             if rules.wall() - at > rules.max_age_s:
-                await self._retire(job_id)
+                await self._retire(job_id, at)
         sizes = {job_id: await self._size_bytes(job_id) for job_id in list(self._known)}
         total_bytes = sum(sizes.values())
-        for _, job_id in ended:
+        for at, job_id in ended:
             if total_bytes <= rules.max_bytes:
                 return
-            if job_id in sizes and await self._retire(job_id):
+            if job_id in sizes and await self._retire(job_id, at):
                 total_bytes -= sizes[job_id]
 
     def make_room(self) -> None:
@@ -172,6 +196,31 @@ class Shelf:
         for job_id in idle[: -self._crew.rules.loaded_jobs or None]:
             live = self._lives.pop(job_id)
             self._known[job_id] = (live.record, live.state())
+
+    async def _look_again(self, job_id: str) -> None:
+        """Someone may have restored the files of a damaged job."""
+        store, io = self._crew.store, self._crew.io
+        record: JobRecord | None = None
+        try:
+            record = await io(store.job, job_id)
+            self._known[job_id] = (record, await io(store.state, job_id))
+        except NotReadyError:
+            raise
+        except ServeError as error:
+            raise self._damage(job_id, record, error) from error
+        del self._damaged[job_id]
+
+    def _damage(
+        self, job_id: str, record: JobRecord | None, error: ServeError
+    ) -> DamagedRecordError:
+        """Note that a job's files are damaged; returns what to tell whoever asks for it."""
+        why = error.message
+        if isinstance(error, NotFoundError):
+            why = f"files of job {job_id} are missing; {RESTORE}"
+        logger.error("job %s is damaged: %s", job_id, why)
+        known = self._known.get(job_id)
+        self._damaged[job_id] = damaged_view(job_id, record, known and known[1], why)
+        return DamagedRecordError(why)
 
     def _line(self, job_id: str) -> tuple[JobRecord, StateRecord]:
         known = self._known.get(job_id)
@@ -195,10 +244,10 @@ class Shelf:
             self._bytes[job_id] = size_bytes
         return size_bytes
 
-    async def _retire(self, job_id: str) -> bool:
-        """Remove a job unless someone has begun to use it; returns whether it is gone."""
+    async def _retire(self, job_id: str, ended: float) -> bool:
+        """Remove a job unless someone uses it, or has used it since; returns whether it is gone."""
         async with self._loading:
-            if self._ended(job_id) is not None:
+            if self._ended(job_id) == ended:
                 await self._remove(job_id)
         return job_id not in self._known
 
@@ -208,34 +257,3 @@ class Shelf:
         await self._crew.io(self._crew.store.forget, job_id)
         for place in (self._known, self._damaged, self._lives, self._bytes):
             place.pop(job_id, None)
-
-
-def _shelved(record: JobRecord, state: StateRecord) -> JobView:
-    """A job as its files tell without its takes."""
-    ended = state.status in {Status.COMPLETE, Status.FAILED, Status.CANCELLED, Status.PAUSED}
-    return JobView(
-        id=record.id,
-        title=record.title,
-        audio_format=record.audio_format,
-        metadata=record.metadata,
-        voices=record.voices,
-        created=record.created,
-        ended=state.ended,
-        status=state.status if ended else Status.QUEUED,
-        reason=state.reason,
-        edition=state.edition,
-        segments=record.segments,
-        done=state.done,
-        failed=len(state.failures),
-        est_s=record.est_s,
-        audio_s=state.audio_s,
-        doubtful=state.doubtful,
-        retried=0,
-        cached=0,
-        eta=None,
-        replicas=(),
-        cards={},
-        warnings=state.warnings,
-        simulated=record.simulated,
-        owner=record.owner,
-    )

@@ -3,12 +3,13 @@
 The rules are those of a stream (see ``takes``), so that a job and a stream of the same script are
 the same audio: a fault repeats the same seed, a bad take the next one, then the segment is split.
 But nobody listens yet, so no take is let out early; and where a stream would end, a job keeps the
-best take that it has heard, and says that it is doubtful.
+best take that it has heard, and says that it is doubtful. Where a recogniser hears takes back, one
+may be bad that a stream would let out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Final
 
 from serve_app.core.plan import PlannedSegment, replan_halves, seed_of
@@ -21,13 +22,15 @@ from serve_app.errors import (
     ServeError,
 )
 from serve_app.jobs.flight import Flight, Flights
-from serve_app.jobs.recorder import Heard, Spoken
+from serve_app.jobs.recorder import Heard, Spoken, rank
 from serve_app.pieces import FanOutRules
 from serve_app.takes import MAX_SPLITS, lines_of
 
 _TEXT_SHOWN: Final = 80
 
 Options = tuple[tuple[str, float], ...]
+Listen = Callable[[Heard, PlannedSegment], Awaitable[Heard]]
+"""A take of a part with what a recogniser says of it."""
 
 
 class NothingWorksError(Exception):
@@ -44,6 +47,7 @@ class SegmentSpeaker:
         options: Engine options.
         owner: Whose turn it takes.
         again: It goes before the owner's other segments.
+        listen: Hears each complete take back; None where nobody does.
     """
 
     def __init__(
@@ -55,8 +59,9 @@ class SegmentSpeaker:
         options: Options,
         owner: Hashable,
         again: bool,
+        listen: Listen | None = None,
     ) -> None:
-        self._flights, self._rules = flights, rules
+        self._flights, self._rules, self._listen = flights, rules, listen
         self._voices, self._options, self._owner, self._again = voices, options, owner, again
         self._bad_takes = self._faults = self._takes = 0
 
@@ -81,7 +86,7 @@ class SegmentSpeaker:
             pieces = [piece for half in halves for piece in await self._part(half, splits + 1)]
         except SegmentFailedError:
             return [_kept(best, planned, cause)]
-        if best is not None and best.rank <= max(piece.rank for piece in pieces):
+        if best is not None and rank([best]) <= rank(pieces):
             return [best]
         return pieces
 
@@ -92,12 +97,14 @@ class SegmentSpeaker:
         for bad in range(self._rules.takes):
             try:
                 heard = await self._faultless(planned, seed_of(planned.key, bad))
+                if self._listen is not None:
+                    heard = await self._listen(heard, planned)
             except BadAudioError as error:
                 cause = error
             except EngineMemoryError as error:
                 return best, error
             else:
-                if heard.info.kept and (best is None or heard.rank < best.rank):
+                if heard.info.kept and (best is None or rank([heard]) < rank([best])):
                     best = heard
                 if not heard.info.findings:
                     break

@@ -4,7 +4,7 @@
 
     owner/NUMBER.json                   the lease (see ``lease``)
     jobs/ID/job.json                    what was ordered; written last, it makes the job exist
-    jobs/ID/plan.json, script.txt       its segments with keys and seeds; its text
+    jobs/ID/plan.json, script.txt       its segments with keys and seeds; its text, for people
     jobs/ID/state.EPOCH.json            what the takes don't tell; the highest epoch counts
     jobs/ID/takes/N.EDITION.EPOCH.BYTES.take   one spoken segment; the highest epoch counts
     jobs/ID/cover                       the picture for its files, if it has one
@@ -21,10 +21,8 @@ Every method asks the store and blocks: call it from a thread, never from an eve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
@@ -32,6 +30,17 @@ from pydantic import ValidationError
 from serve_app.core.job_take import TakeInfo
 from serve_app.errors import NotFoundError, ServeError
 from serve_app.jobs.folder import Folder
+from serve_app.jobs.names import (
+    JOB_ID,
+    TakeName,
+    job_folder,
+    output_folder,
+    record_name,
+    state_epochs,
+    state_name,
+    takes_folder,
+    whole_takes,
+)
 from serve_app.jobs.records import FileRecord, JobRecord, PlanRecord, Record, StateRecord
 from serve_app.jobs.take_file import (
     DamagedTakeError,
@@ -41,35 +50,14 @@ from serve_app.jobs.take_file import (
     read_take,
     write_take,
 )
+from serve_app.jobs.writers import Writers
 
-JOB_ID: Final = re.compile(r"job_[0-9a-f]{24}")
-_TAKE: Final = re.compile(r"(\d{6})\.(\d{4})\.(\d{8})\.(\d{1,12})\.take")
-_STATE: Final = re.compile(r"state\.(\d{8})\.json")
 _HEAD_BYTES: Final = 16 * 1024
 RESTORE: Final = "restore it from a copy of the store, or delete the job and submit it again"
 """What to do about a damaged job."""
 _EDITIONS_KEPT: Final = 2
 """Of a finished file: who downloads the old one can go on when a new one is there."""
 _R = TypeVar("_R", bound=Record)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class TakeName:
-    """The name of a take's file.
-
-    Args:
-        number, edition: Segment, and the edition that asked for the take.
-        epoch: Of the runner that wrote it.
-        size_bytes: Of the file.
-    """
-
-    number: int
-    edition: int
-    epoch: int
-    size_bytes: int
-
-    def __str__(self) -> str:
-        return f"{self.number:06d}.{self.edition:04d}.{self.epoch:08d}.{self.size_bytes}.take"
 
 
 class DamagedRecordError(ServeError):
@@ -86,6 +74,7 @@ class JobStore:
 
     def __init__(self, folder: Folder, epoch: Callable[[], int]) -> None:
         self._folder, self._epoch = folder, epoch
+        self._writers = Writers()
 
     @property
     def folder(self) -> Folder:
@@ -108,13 +97,16 @@ class JobStore:
         Raises:
             NotReadyError: The store can't be reached or is full; the job does not exist.
         """
-        self._epoch()
-        self._folder.write(f"{_at(job.id)}/script.txt", script.encode())
-        self._folder.write(f"{_at(job.id)}/plan.json", plan.model_dump_json().encode())
-        if cover is not None:
-            self._folder.write(f"{_at(job.id)}/cover", cover)
-        self._epoch()
-        self._folder.write(f"{_at(job.id)}/job.json", job.model_dump_json().encode())
+        place = job_folder(job.id)
+        self._writers.begin(job.id)
+        with self._writers.writing(job.id):
+            self._epoch()
+            self._folder.write(f"{place}/script.txt", script.encode())
+            self._folder.write(f"{place}/plan.json", plan.model_dump_json().encode())
+            if cover is not None:
+                self._folder.write(f"{place}/cover", cover)
+            self._epoch()
+            self._folder.write(f"{place}/job.json", job.model_dump_json().encode())
 
     def job(self, job_id: str) -> JobRecord:
         """What was ordered.
@@ -130,18 +122,15 @@ class JobStore:
         """Its segments; errors as of :meth:`job`."""
         return self._record(job_id, "plan.json", PlanRecord)
 
-    def script(self, job_id: str) -> str:
-        """Its text; errors as of :meth:`job`."""
-        return self._read(job_id, "script.txt").decode()
-
     def cover(self, job_id: str) -> bytes:
         """Its picture; errors as of :meth:`job`."""
         return self._read(job_id, "cover")
 
     def state(self, job_id: str) -> StateRecord:
         """What is written down besides the takes; errors as of :meth:`job`."""
-        epochs = self._states(job_id)
-        return self._record(job_id, _state(epochs[-1]), StateRecord) if epochs else StateRecord()
+        epochs = state_epochs(self._folder.files(job_folder(job_id)))
+        newest = state_name(epochs[-1]) if epochs else None
+        return StateRecord() if newest is None else self._record(job_id, newest, StateRecord)
 
     def save_state(self, job_id: str, state: StateRecord) -> None:
         """Write down what the takes don't tell.
@@ -150,11 +139,13 @@ class JobStore:
             NotReadyError: The store can't be reached or is full.
             LeaseLostError: Another runner owns it.
         """
-        epoch = self._epoch()
-        self._folder.write(f"{_at(job_id)}/{_state(epoch)}", state.model_dump_json().encode())
-        for older in self._states(job_id):
-            if older < epoch:
-                self._folder.remove(f"{_at(job_id)}/{_state(older)}")
+        place = job_folder(job_id)
+        with self._writers.writing(job_id):
+            epoch = self._epoch()
+            self._folder.write(f"{place}/{state_name(epoch)}", state.model_dump_json().encode())
+            for older in state_epochs(self._folder.files(place)):
+                if older < epoch:
+                    self._folder.remove(f"{place}/{state_name(older)}")
 
     def takes(self, job_id: str) -> list[TakeName]:
         """Takes whose files have the length they should have; of equal ones the newest first.
@@ -162,12 +153,7 @@ class JobStore:
         Raises:
             NotReadyError: The store can't be reached.
         """
-        names = []
-        for name, size_bytes in self._folder.files(f"{_at(job_id)}/takes").items():
-            match = _TAKE.fullmatch(name)
-            if match is not None and int(match[4]) == size_bytes:
-                names.append(TakeName(*map(int, match.groups())))
-        return sorted(names, key=lambda take: (take.number, take.edition, -take.epoch))
+        return whole_takes(self._folder.files(takes_folder(job_id)))
 
     def keep(self, job_id: str, number: int, edition: int, header: Header, flac: bytes) -> TakeName:
         """Keep a spoken segment; once this returns it is never spoken again.
@@ -177,8 +163,9 @@ class JobStore:
             LeaseLostError: Another runner owns it.
         """
         data = write_take(header, flac)
-        name = TakeName(number, edition, self._epoch(), len(data))
-        self._folder.write(f"{_at(job_id)}/takes/{name}", data)
+        with self._writers.writing(job_id):
+            name = TakeName(number, edition, self._epoch(), len(data))
+            self._folder.write(f"{takes_folder(job_id)}/{name}", data)
         return name
 
     def take_info(self, job_id: str, name: TakeName) -> TakeInfo:
@@ -214,7 +201,7 @@ class JobStore:
             LeaseLostError: Another runner owns it.
         """
         self._epoch()
-        self._folder.remove(f"{_at(job_id)}/takes/{name}")
+        self._folder.remove(f"{takes_folder(job_id)}/{name}")
 
     def outputs(self, job_id: str) -> list[FileRecord]:
         """The finished files; one whose record can't be read counts as not made.
@@ -223,7 +210,7 @@ class JobStore:
             NotReadyError: The store can't be reached.
         """
         found = []
-        for name in self._folder.files(_output(job_id)):
+        for name in self._folder.files(output_folder(job_id)):
             if name.endswith(".json"):
                 with suppress(DamagedRecordError, NotFoundError):
                     found.append(self._record(job_id, f"output/{name}", FileRecord))
@@ -236,26 +223,30 @@ class JobStore:
             NotReadyError: The store can't be reached or is full.
             LeaseLostError: Another runner owns it.
         """
-        self._epoch()
-        self._folder.write(
-            f"{_output(job_id)}/{_record_name(record)}", record.model_dump_json().encode()
-        )
-        same = [it for it in self.outputs(job_id) if it.audio_format == record.audio_format]
-        for old in sorted(same, key=lambda it: it.edition)[:-_EDITIONS_KEPT]:
-            if old.edition != record.edition:
-                self._folder.remove(f"{_output(job_id)}/{_record_name(old)}")
-                self._folder.remove(f"{_output(job_id)}/{old.name}")
+        place = output_folder(job_id)
+        with self._writers.writing(job_id):
+            self._epoch()
+            named = f"{place}/{record_name(record)}"
+            self._folder.write(named, record.model_dump_json().encode())
+            same = [it for it in self.outputs(job_id) if it.audio_format == record.audio_format]
+            for old in sorted(same, key=lambda it: it.edition)[:-_EDITIONS_KEPT]:
+                if old.edition != record.edition:
+                    self._folder.remove(f"{place}/{record_name(old)}")
+                    self._folder.remove(f"{place}/{old.name}")
 
     def forget(self, job_id: str) -> None:
         """Remove a job; it no longer exists once its record is gone, whatever happens then.
 
+        What is being written for it is waited for, and nothing is written for it afterwards.
+
         Raises:
-            NotReadyError: The store can't be reached; removing it again goes on.
+            NotReadyError: The store can't be reached or is too slow; removing it again goes on.
             LeaseLostError: Another runner owns it.
         """
         self._epoch()
-        self._folder.remove(f"{_at(job_id)}/job.json")
-        self._folder.remove_tree(_at(job_id))
+        with self._writers.removing(job_id):
+            self._folder.remove(f"{job_folder(job_id)}/job.json")
+            self._folder.remove_tree(job_folder(job_id))
 
     def size_bytes(self, job_id: str) -> int:
         """What the files of a job take.
@@ -263,8 +254,7 @@ class JobStore:
         Raises:
             NotReadyError: The store can't be reached.
         """
-        places = (_at(job_id), f"{_at(job_id)}/takes", _output(job_id))
-        return sum(sum(self._folder.files(place).values()) for place in places)
+        return sum(sum(self._folder.files(place).values()) for place in _places(job_id))
 
     def sweep(self, job_ids: Iterable[str]) -> None:
         """Remove what a runner that died has left half written; only the owner may.
@@ -273,17 +263,12 @@ class JobStore:
             NotReadyError: The store can't be reached.
         """
         for job_id in job_ids:
-            self._folder.sweep(_at(job_id))
-            self._folder.sweep(f"{_at(job_id)}/takes")
-            self._folder.sweep(_output(job_id))
-
-    def _states(self, job_id: str) -> list[int]:
-        matches = map(_STATE.fullmatch, self._folder.files(_at(job_id)))
-        return sorted(int(match[1]) for match in matches if match is not None)
+            for place in _places(job_id):
+                self._folder.sweep(place)
 
     def _take_bytes(self, job_id: str, name: TakeName, end: int | None) -> bytes:
         try:
-            return self._folder.read(f"{_at(job_id)}/takes/{name}", 0, end)
+            return self._folder.read(f"{takes_folder(job_id)}/{name}", 0, end)
         except FileNotFoundError:
             raise DamagedTakeError("its file is gone") from None
 
@@ -291,7 +276,7 @@ class JobStore:
         if not JOB_ID.fullmatch(job_id):
             raise _unknown(job_id)
         try:
-            return self._folder.read(f"{_at(job_id)}/{name}")
+            return self._folder.read(f"{job_folder(job_id)}/{name}")
         except FileNotFoundError:
             raise _unknown(job_id) from None
 
@@ -304,20 +289,9 @@ class JobStore:
             ) from error
 
 
-def _at(job_id: str) -> str:
-    return f"jobs/{job_id}"
-
-
-def _output(job_id: str) -> str:
-    return f"{_at(job_id)}/output"
-
-
-def _record_name(record: FileRecord) -> str:
-    return f"{record.edition:04d}.{record.audio_format}.json"
-
-
-def _state(epoch: int) -> str:
-    return f"state.{epoch:08d}.json"
+def _places(job_id: str) -> tuple[str, ...]:
+    """The folders of a job that hold files."""
+    return job_folder(job_id), takes_folder(job_id), output_folder(job_id)
 
 
 def _unknown(job_id: str) -> NotFoundError:

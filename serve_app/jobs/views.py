@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from serve_app.core.captions import TimedSegment
 from serve_app.core.job_pace import Eta
 from serve_app.core.job_status import Status
+from serve_app.core.job_take import PartInfo, anchors_of
+from serve_app.core.segment import Boundary, Utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class JobView:
         cards: Seconds of audio by card, since this runner started.
         warnings: What people should know.
         simulated: Its audio is a simulated engine's.
+        speed: Of the finished audio; all times are those of what is heard.
         owner: Whose key ordered it.
         chapters: As far as it has any; empty in a list of jobs.
         files: Finished files, made or in the making; None in a list of jobs.
@@ -99,6 +103,7 @@ class JobView:
     cards: Mapping[str, float]
     warnings: tuple[str, ...]
     simulated: bool
+    speed: float = 1.0
     owner: str = ""
     chapters: tuple[ChapterView, ...] = ()
     files: tuple[FileView, ...] | None = None
@@ -120,6 +125,9 @@ class SegmentView:
         findings: What the quality check says against the kept take; not empty means doubtful.
         failure: Why it could not be spoken.
         boundaries: What lies before each utterance.
+        word_recall: Share of its words that a recogniser heard; None if none listened.
+        parts: Of its take; they tell what is known of times inside it.
+        speed: Of the finished audio.
     """
 
     number: int
@@ -136,6 +144,20 @@ class SegmentView:
     findings: tuple[str, ...]
     failure: str | None
     boundaries: tuple[str, ...] = ()
+    word_recall: float | None = None
+    parts: tuple[PartInfo, ...] = ()
+    speed: float = 1.0
+
+    @property
+    def timed(self) -> TimedSegment | None:
+        """As captions are made of it; None while its place can't be told. Costs time."""
+        if self.start_s is None or self.end_s is None:
+            return None
+        said = zip(self.lines, self.boundaries, strict=True)
+        utterances = tuple(Utterance(*line, Boundary(before)) for line, before in said)
+        return TimedSegment(
+            self.number, utterances, self.start_s, self.end_s, anchors_of(self.parts, self.speed)
+        )
 
 
 def job_json(view: JobView) -> dict[str, Any]:
@@ -149,6 +171,7 @@ def job_json(view: JobView) -> dict[str, Any]:
         "created_at": view.created,
         "ended_at": view.ended,
         "format": view.audio_format,
+        "speed": view.speed,
         "edition": view.edition,
         "voices": dict(view.voices),
         "metadata": dict(view.metadata),
@@ -184,5 +207,5 @@ def segment_json(view: SegmentView) -> dict[str, Any]:
     """A segment as the API tells it."""
     told = asdict(view)
     told["lines"] = [{"speaker": speaker, "text": text} for speaker, text in view.lines]
-    del told["boundaries"]
+    del told["boundaries"], told["parts"], told["speed"]
     return told

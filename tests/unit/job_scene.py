@@ -21,6 +21,8 @@ from serve_app.jobs.crew import JobRules
 from serve_app.jobs.files import Finish
 from serve_app.jobs.finish_work import FinishAnswer, FinishOrder, answer
 from serve_app.jobs.folder import Folder
+from serve_app.jobs.hearing import Ear
+from serve_app.jobs.judge import Judge
 from serve_app.jobs.order import JobOrder
 from serve_app.jobs.runner import JobRunner
 from serve_app.jobs.views import JobView
@@ -210,8 +212,12 @@ async def scene(
     cache_bytes: int | None = None,
     share: ShareRules | None = None,
     finish: Finish | None = None,
+    ear: Ear | None = None,
 ) -> AsyncIterator[Scene]:
-    """A runner that owns its store, until the block ends; *finish* makes finished files."""
+    """A runner that owns its store, until the block ends.
+
+    *finish* makes finished files; *ear* hears takes back.
+    """
     cards = Cards(options)
     folder = path if isinstance(path, Folder) else Folder(str(path))
     lookups: list[bool] = []
@@ -225,6 +231,7 @@ async def scene(
         share=share or ShareRules(reserve_share=0.0),
         cache=cache,
         finish=finish,
+        judge=None if ear is None else Judge(ear),
     )
     await runner.start()
     try:

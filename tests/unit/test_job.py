@@ -101,6 +101,25 @@ def test_what_is_lost_is_open_again_also_in_a_complete_job_but_not_in_a_cancelle
     assert job.status is Status.CANCELLED
 
 
+def test_what_an_old_edition_loses_is_open_again_and_may_stay_lost() -> None:
+    job = Job([1.0, 1.0])
+    for number in (0, 1):
+        job.keep(number, 0, take())
+    job.retry(0)
+    job.keep(0, 1, take())
+    job.lose(0, 0)
+    job.lose(1, 0)
+    assert (job.status, job.whole(0)) == (Status.QUEUED, False)
+    assert list(job.open_segments()) == [(0, 0), (1, 0)]
+    assert not job.give_up(0, 0, "no")
+    assert list(job.open_segments()) == [(1, 0)]
+    job.keep(1, 0, take())
+    assert (job.status, job.whole(0), job.whole(1)) == (Status.COMPLETE, False, True)
+    assert list(
+        Job.restored([1.0, 1.0], job.saved(), [(0, 1, take()), (1, 0, take())]).lines[0].missing
+    ) == [0]
+
+
 def test_what_does_not_exist_is_refused() -> None:
     job = Job([1.0])
     for call in (lambda: job.line(1), lambda: job.line(-1), lambda: job.keep(0, 1, take())):
@@ -136,9 +155,19 @@ class Machine:
             self.saved = self.job.saved()
 
     def fail(self, which: int) -> None:
-        if self.in_air:
+        """What was spoken once can be spoken again: only the newest takes fail here."""
+        at = self.in_air[which % len(self.in_air)] if self.in_air else None
+        if at is not None and at[1] == self.job.line(at[0]).wanted[-1]:
             number, edition = self.in_air.pop(which % len(self.in_air))
             self.job.give_up(number, edition, "no")
+            self.saved = self.job.saved()
+
+    def lose(self, which: int) -> None:
+        """The file of a take is found damaged, and removed."""
+        if self.store:
+            number, edition, _ = self.store.pop(which % len(self.store))
+            self.job.lose(number, edition)
+            self.spoken.remove((number, edition))
             self.saved = self.job.saved()
 
     def crash(self, _which: int) -> None:
@@ -167,6 +196,7 @@ STEPS: dict[str, Callable[[Machine, int], None]] = {
     "resume": lambda machine, _which: machine.ask(Signal.RESUME),
     "block": lambda machine, _which: machine.ask(Signal.BLOCK),
     "retry": Machine.retry,
+    "lose": Machine.lose,
 }
 
 
@@ -180,7 +210,7 @@ def test_any_interleaving_gives_each_segment_exactly_once_and_in_order(
     machine = Machine(segments)
     for name, which in steps:
         STEPS[name](machine, which)
-        opened = [number for number, _ in machine.job.open_segments()]
+        opened = list(machine.job.open_segments())
         assert opened == sorted(set(opened))
         assert machine.job.status is not Status.COMPLETE or not opened
     for _ in range(3 * segments):

@@ -8,20 +8,24 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+import ray
 from ray import serve
 
 from serve_app.config import SpeechSettings
 from serve_app.core.job_status import Status
 from serve_app.engines.base import SpeakTask
 from serve_app.errors import InvalidInputError, NotFoundError
+from serve_app.jobs import rayjobs
 from serve_app.jobs.bounds import job_rules
 from serve_app.jobs.deployment import Jobs
 from serve_app.jobs.handle import JobsHandle
+from serve_app.jobs.hearing import Ears
 from serve_app.jobs.order import JobOrder
-from serve_app.jobs.settings import JobSettings
+from serve_app.jobs.settings import AsrSettings, JobSettings
 from serve_app.pieces import TakeItem
 from serve_app.replica import ReplicaInfo
 from tests.unit.job_scene import FAST, TEXT, Cards
+from tests.unit.test_hearing import stub_ears
 
 ARGS = {"engine": {"kind": "simulated"}, "cards": "none", "replicas": 2}
 
@@ -43,7 +47,15 @@ class Synth:
         return self._cards.describe()
 
 
-async def test_jobs_over_a_handle(tmp_path: Path) -> None:
+class Node:
+    """What Ray would tell of this process; asking Ray itself would start a cluster here."""
+
+    def get_node_id(self) -> str:
+        return "here"
+
+
+async def test_jobs_over_a_handle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "get_runtime_context", Node)
     jobs = {"store": str(tmp_path), "cache_gib": 0.1}
     application = Jobs.bind(Synth.bind(), ARGS, jobs, 2)
     bound = serve.run(application, name=uuid.uuid4().hex, _local_testing_mode=True)
@@ -59,18 +71,43 @@ async def test_jobs_over_a_handle(tmp_path: Path) -> None:
     segments = await handle.segments(view.id)
     assert len(blocks) > 5
     assert sum(map(len, blocks)) / 48_000 == pytest.approx(segments[-1].end_s)
-    assert await handle.script(view.id) == TEXT
     with pytest.raises(InvalidInputError, match="takes no 'pause'"):
         await handle.pause(view.id)
     with pytest.raises(NotFoundError):
         await handle.get("job_nobody")
-    assert (await handle.counts())["takes"] == view.segments
     await handle.report("here", 1)
     assert (await handle.retry(view.id, 0)).edition == 1
     assert [job.id for job in await handle.list()] == [view.id]
     await bound.options(method_name="__del__").remote()  # as Serve does at a shutdown
     (owner,) = (tmp_path / "owner").iterdir()
     assert json.loads(owner.read_text())["released"]
+    assert not ray.is_initialized()
+
+
+async def test_the_runner_hears_back_what_it_spoke_if_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[AsrSettings] = []
+
+    def stub(asr: AsrSettings) -> Ears:
+        told.append(asr)
+        return stub_ears(tmp_path)
+
+    monkeypatch.setattr(ray, "get_runtime_context", Node)
+    monkeypatch.setattr(rayjobs, "ears", stub)
+    jobs = {"store": str(tmp_path / "store"), "asr": {"model": "m", "processes": 2}}
+    application = Jobs.bind(Synth.bind(), ARGS, jobs, 2)
+    bound = serve.run(application, name=uuid.uuid4().hex, _local_testing_mode=True)
+    handle = JobsHandle(bound)
+    view = await handle.submit(JobOrder("Hello there."))
+    async for _ in handle.events(view.id):
+        view = await handle.get(view.id)
+        if view.status.ended:
+            break
+    assert told == [AsrSettings(model="m", processes=2)]
+    assert (view.status, view.warnings) == (Status.COMPLETE, ())
+    assert (tmp_path / "Hello there.").exists()  # so the process was asked for it
+    await bound.options(method_name="__del__").remote()
 
 
 def test_settings_are_strict_and_make_the_bounds() -> None:

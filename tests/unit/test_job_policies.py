@@ -33,8 +33,15 @@ def share(slots: int, **rules: float) -> tuple[JobShare, Clock]:
 
 
 @pytest.mark.parametrize(("slots", "free"), [(1, 0), (2, 1), (16, 1), (64, 3)])
-def test_without_requests_only_the_reserve_is_free(slots: int, free: int) -> None:
-    assert share(slots)[0].reserved == free
+def test_between_requests_only_the_reserve_is_free(slots: int, free: int) -> None:
+    shared, clock = share(slots)
+    shared.report("a", 0)
+    assert shared.reserved == 0
+    shared.report("a", 1)
+    clock.now_s += 299.0
+    assert shared.reserved == free
+    clock.now_s += 2.0
+    assert shared.reserved == 0
 
 
 def test_jobs_make_room_for_what_requests_want_down_to_their_least_share() -> None:

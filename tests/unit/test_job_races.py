@@ -13,7 +13,7 @@ import pytest
 
 from serve_app.core.job_status import Status
 from serve_app.engines.base import EngineInfo
-from serve_app.errors import NotFoundError, SegmentFailedError, ServeError
+from serve_app.errors import NotFoundError, ServeError
 from serve_app.jobs.cache import SegmentCache
 from serve_app.jobs.folder import Folder
 from serve_app.jobs.lease import LeaseLostError
@@ -156,22 +156,6 @@ async def test_a_lease_lost_while_jobs_are_taken_over_ends_the_runner(tmp_path: 
     assert tries == 1
     await runner.close()
     await cards.close()
-
-
-async def test_who_hears_an_old_edition_is_told_that_it_is_damaged(tmp_path: Path) -> None:
-    async with scene(tmp_path) as here:
-        job_id = await here.submit(SHORT)
-        await here.done(job_id)
-        await here.runner.jobs.retry(job_id, 0)
-        await here.until(job_id, lambda view: view.status.ended and view.edition == 1)
-        takes = tmp_path / "jobs" / job_id / "takes"
-        old = next(path for path in takes.iterdir() if path.name.startswith("000000.0000."))
-        data = bytearray(old.read_bytes())
-        data[-20] ^= 1
-        old.write_bytes(bytes(data))
-        with pytest.raises(SegmentFailedError):
-            async with asyncio.timeout(3):
-                await here.heard(job_id, edition=0)
 
 
 async def test_a_retry_that_had_to_wait_for_the_engine_is_not_forgotten(tmp_path: Path) -> None:

@@ -28,9 +28,11 @@ from serve_app.ingress.http import create_app
 from serve_app.ingress.jobs_audio import wanted_range
 from serve_app.jobs.files import Finish, finish_in_child
 from serve_app.jobs.finish_work import FinishAnswer, FinishOrder
-from serve_app.jobs.port import JobsPort
+from serve_app.jobs.order import JobOrder
+from serve_app.jobs.port import JobsPort, UnansweredError
 from serve_app.jobs.reader import FileReader
 from serve_app.jobs.settings import JobSettings
+from serve_app.jobs.views import JobView
 from serve_app.keys import ApiKey, KeyRing, digest_of
 from tests.unit.fake_replicas import FakeReplicas
 from tests.unit.ingress_stage import client_of_app, service
@@ -315,6 +317,22 @@ async def test_bad_uploads_are_refused(tmp_path: Path) -> None:
             assert says in answer.json()["error"]["message"]
 
 
+async def test_the_gate_lets_a_book_through_and_the_jobs_bound_it(tmp_path: Path) -> None:
+    async with stage(tmp_path, finish=None) as on:
+        for more, status, code in (
+            ({"json": {"input": "x" * 3 * 2**20}}, 413, "input_too_long"),
+            ({"data": {"input": "x" * 3 * 2**20}, "files": {"cover": PNG}}, 413, "input_too_long"),
+            ({"files": {"file": ("it.epub", bytes(50 * 2**20))}}, 400, "invalid_request"),
+            ({"json": {"input": "x" * 40 * 2**20}}, 413, "body_too_large"),
+            ({"files": {"file": ("it.epub", bytes(80 * 2**20))}}, 413, "body_too_large"),
+        ):
+            answer = await on.http.post("/v1/jobs", **more)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+            assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        usual = await on.http.post("/v1/audio/speech", json={"input": "x" * 3 * 2**20})
+        assert usual.json()["error"]["code"] == "body_too_large"
+
+
 async def test_a_failed_job_tells_and_gives_what_it_has(tmp_path: Path) -> None:
     poison = FaultRule("crash", text="number 4 tells")
     async with stage(tmp_path, (replace(FAST, faults=(poison,)),) * 2) as on:
@@ -359,6 +377,51 @@ async def test_a_key_sees_its_own_jobs_and_pays_for_them_once(tmp_path: Path) ->
             for who, header in as_.items()
         }
         assert seen == {"ann": 1, "bob": 1, "root": 2}
+
+
+async def test_what_a_runner_has_not_kept_costs_nothing(tmp_path: Path) -> None:
+    limits = KeyLimits(characters_per_day=len(TEXT) + 10)
+    ring = KeyRing([ApiKey("ann", digest_of(KEYS["ann"]), False, limits)])
+    headers = {"authorization": f"Bearer {KEYS['ann']}"}
+    body = {"input": TEXT, "chapters": False}
+    async with stage(tmp_path, access=Access(ring), finish=None) as on:
+        jobs = on.at.runner.jobs
+        submit = jobs.submit
+        errors: list[Exception] = [NotReadyError("the store is full")] * 2
+        errors.append(UnansweredError("the runner is gone, and perhaps the job is not"))
+
+        async def failing(order: JobOrder) -> JobView:
+            if errors:
+                raise errors.pop(0)
+            return await submit(order)
+
+        jobs.submit = failing  # type: ignore[method-assign]
+        said = [
+            (await on.http.post("/v1/jobs", json=body, headers=headers)).status_code
+            for _ in range(4)
+        ]
+        assert said == [503, 503, 503, 429]
+
+
+async def test_a_speed_is_heard_and_told(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        refused = await on.http.post("/v1/jobs", json={"input": TEXT, "speed": 5})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "speed")
+        usual = await on.done((await on.order(input=BOOK))["id"])
+        form = {"speed": "1.25", "format": "wav"}
+        files = {"file": ("book.txt", BOOK.encode())}
+        ordered = await on.http.post("/v1/jobs", files=files, data=form)
+        job = await on.done(ordered.json()["id"])
+        assert (usual["speed"], job["speed"]) == (1.0, 1.25)
+        captions = [
+            (await on.http.get(f"/v1/jobs/{it['id']}/captions.json")).json() for it in (usual, job)
+        ]
+        at_end = [told["captions"][-1]["end_s"] for told in captions]
+        assert at_end[1] == pytest.approx(at_end[0] / 1.25, abs=0.002)
+        answers = [await on.http.get(f"/v1/jobs/{it['id']}/audio") for it in (usual, job)]
+        lengths = [len(samples_of(answer.content)) for answer in answers]
+        assert lengths[1] == round(lengths[0] / 1.25)
+        assert answers[1].headers["x-audio-seconds"] == f"{lengths[1] / 24_000:.3f}"
 
 
 async def test_the_api_describes_every_route(tmp_path: Path) -> None:

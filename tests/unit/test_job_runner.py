@@ -22,6 +22,7 @@ from serve_app.errors import InvalidInputError, NotFoundError, UnknownVoiceError
 from serve_app.fanout import FanOut
 from serve_app.pieces import FanOutRules, PartAudio
 from serve_app.prepare import Ability, ScriptOrder, prepare
+from tests.unit.fake_replicas import pieces_of
 from tests.unit.job_scene import FAST, RULES, TEXT, Cards, scene, with_speaking
 
 SLOW = replace(FAST, first_chunk_s=0.02, real_time_factor=0.01)
@@ -37,7 +38,7 @@ async def streamed(text: str) -> bytes:
     stitcher = Stitcher(StitchRules(), {voice.id: voice.gain_db for voice in cards.info.voices})
     out: list[bytes] = []
     part = None
-    async for piece in fan_out.pieces():
+    async for piece in pieces_of(fan_out):
         if isinstance(piece, PartAudio):
             if piece.part is not part:
                 part = piece.part
@@ -266,7 +267,7 @@ async def test_a_laggard_is_spoken_twice_and_the_first_to_finish_counts(tmp_path
 
 
 async def test_jobs_leave_the_reserve_and_make_room_for_requests(tmp_path: Path) -> None:
-    slow = replace(FAST, first_chunk_s=0.01, slots=2)
+    slow = replace(FAST, first_chunk_s=0.05, slots=2)
     async with scene(tmp_path, [slow] * 4, share=ShareRules(reserve_share=0.25)) as at:
         peak = 0
 
@@ -276,6 +277,11 @@ async def test_jobs_leave_the_reserve_and_make_room_for_requests(tmp_path: Path)
 
         at.cards.on_task = note
         await at.done(await at.submit())
+        assert peak > 6
+        at.runner.report("ingress", 1)
+        at.runner.report("ingress", 0)
+        peak = 0
+        await at.done(await at.submit(TEXT.replace("ship", "yacht")))
         assert peak == 6
         peak = 0
         at.runner.report("ingress", 5)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from serve_app.core.audio import Pcm
 from serve_app.core.job_status import Status
-from serve_app.core.job_take import PartInfo, TakeInfo, spans
+from serve_app.core.job_take import PartInfo, TakeInfo, WordCheck, anchors_of, spans
+from serve_app.core.letter_clock import Anchor
 from serve_app.core.plan import PlannedSegment
 from serve_app.core.segment import Boundary, Utterance, make_segment
 from serve_app.core.stitch import Stitcher, StitchRules
@@ -123,6 +124,50 @@ def test_the_places_told_without_audio_are_those_of_the_stitcher(
             assert told.start == told.end
         else:
             assert (told.start, told.end) == (true.start, true.end)
+
+
+@given(
+    st.lists(
+        st.builds(
+            PartInfo,
+            before=st.sampled_from(list(Boundary)),
+            pause_s=st.none() | st.floats(0, 3),
+            samples=st.just(90_000),
+            source_start=st.integers(0, 9_000),
+            kept=st.just(0) | st.integers(1_000, 72_000),
+            lead=st.integers(0, 500),
+            tail=st.integers(0, 500),
+            letters=st.integers(3, 40),
+            check=st.none() | st.builds(WordCheck, st.just("x"), st.just(1), st.just(1)),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_anchors_of_parts_lie_where_the_parts_lie(parts: list[PartInfo]) -> None:
+    heard = [
+        replace(part, check=part.check and replace(part.check, anchors="2:500")) for part in parts
+    ]
+    apart = list(spans(TakeInfo(KEY, "1", (part,)) for part in heard))
+    origin = next((it.start for it, part in zip(apart, heard, strict=True) if part.kept), 0)
+    expected, letters = [], 0
+    for part, place in zip(heard, apart, strict=True):
+        start_s = (place.start - origin) / 24_000
+        if part.kept and letters:
+            expected.append(Anchor(letters, start_s))
+        if part.kept and part.check:
+            at_s = start_s + 0.5 - part.source_start / 24_000
+            expected.append(Anchor(letters + 2, max(0.0, at_s)))
+        letters += part.letters
+    found = anchors_of(heard)
+    assert [it.letters for it in found] == [it.letters for it in expected]
+    assert [it.at_s for it in found] == pytest.approx([it.at_s for it in expected])
+
+
+def test_takes_of_an_older_version_have_no_anchors() -> None:
+    part = header(9).info.parts[0]
+    assert anchors_of((part, replace(part, letters=7))) == ()
+    assert read_take(write_take(header(9), packed(noise(9))), KEY).header.info.word_recall is None
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -1,0 +1,39 @@
+"""A job read back from the store, as whoever ran it last has left it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from serve_app.core.job_take import TakeInfo
+from serve_app.jobs.live import LiveJob
+from serve_app.jobs.names import TakeName
+from serve_app.jobs.store import JobStore
+from serve_app.jobs.take_file import DamagedTakeError
+
+_READERS: Final = 8
+
+
+def load(store: JobStore, job_id: str, epoch: int, wall: Callable[[], float]) -> LiveJob:
+    """A job as the store has it; blocks.
+
+    Raises:
+        NotFoundError: There is no such job.
+        ServeError: Its record, plan or state is damaged.
+        NotReadyError: The store can't be reached.
+    """
+    names = store.takes(job_id)
+    with ThreadPoolExecutor(_READERS) as readers:
+        infos = readers.map(lambda name: _info(store, job_id, name), names)
+        kept = {name: info for name, info in zip(names, infos, strict=True) if info is not None}
+    record, plan, state = store.job(job_id), store.plan(job_id), store.state(job_id)
+    files = store.outputs(job_id)
+    return LiveJob(record, plan, state, kept, epoch=epoch, wall=wall, files=files)
+
+
+def _info(store: JobStore, job_id: str, name: TakeName) -> TakeInfo | None:
+    try:
+        return store.take_info(job_id, name)
+    except DamagedTakeError:
+        return None
