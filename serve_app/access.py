@@ -18,7 +18,7 @@ from typing import Final
 from serve_app.config import API_KEY, AccessSettings, api_key
 from serve_app.core.limits import KeyLimits
 from serve_app.errors import ConfigError
-from serve_app.ingress.bounded import GateRules
+from serve_app.ingress.bounded import BodyBounds, GateRules
 from serve_app.ingress.gate import KeyFinder
 from serve_app.keys import ApiKey, KeyRing, digest_of, parse_keys
 
@@ -145,8 +145,7 @@ def require_key_source(settings: AccessSettings) -> None:
 def rules_of(settings: AccessSettings) -> GateRules:
     """The gate's bounds."""
     return GateRules(
-        max_body_bytes=int(settings.max_body_mib * 2**20),
-        max_upload_bytes=int(settings.max_upload_mib * 2**20),
+        bodies=BodyBounds(int(settings.max_body_mib * 2**20), int(settings.max_upload_mib * 2**20)),
         body_timeout_s=settings.body_timeout_s,
         whole_body_timeout_s=settings.whole_body_timeout_s,
         send_timeout_s=settings.send_timeout_s,

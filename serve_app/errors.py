@@ -14,6 +14,8 @@
     |   +-- InputTooLongError        413
     |   +-- BodyTooLargeError        413         more bytes than a request may have
     |   +-- SlowBodyError            408         a body that does not come
+    |   +-- SlowHeadError            408         neither do its address and headers
+    |   +-- HeadTooLargeError        431         more address and headers than a request may have
     |   +-- ConflictError            409         the resource is not in the state for this
     |   +-- RangeError               416         a part that the file does not have
     +-- NotFoundError                404   no
@@ -138,6 +140,20 @@ class SlowBodyError(InvalidInputError):
 
     status = 408
     code = "body_timeout"
+
+
+class SlowHeadError(InvalidInputError):
+    """A request whose address and headers do not come."""
+
+    status = 408
+    code = "head_timeout"
+
+
+class HeadTooLargeError(InvalidInputError):
+    """More bytes of address and headers than a request may have."""
+
+    status = 431
+    code = "head_too_large"
 
 
 class ConflictError(InvalidInputError):

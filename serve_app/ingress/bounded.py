@@ -1,19 +1,25 @@
-"""A request's body and its answer, each within its bounds of size and time.
+"""A request's head, body and answer, each within its bounds of size and time.
 
-Both stand between the server and the application, and pass on what comes part by part.
+Body and answer stand between the server and the application, and pass on what comes part by part.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
 
-from serve_app.errors import BodyTooLargeError, ServeError, SlowBodyError
+from serve_app.errors import (
+    BodyTooLargeError,
+    HeadTooLargeError,
+    OverloadedError,
+    ServeError,
+    SlowBodyError,
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,42 +28,112 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+_FULL_RETRY_AFTER_S = 5
+_HEADER_SIGNS = len(": \r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyBounds:
+    """Largest bodies of a route.
+
+    Args:
+        body_bytes: Of any kind but uploads.
+        upload_bytes: Of ``multipart/form-data``.
+    """
+
+    body_bytes: int = 2 * 2**20
+    upload_bytes: int = 12 * 2**20
+
+
 @dataclass(frozen=True, slots=True)
 class GateRules:
     """Bounds of every request.
 
     Args:
-        max_body_bytes: Largest body, except of uploads.
-        max_upload_bytes: Largest body of ``multipart/form-data``.
+        bodies: Largest bodies.
+        bodies_of: The same for routes, by their path, that have bounds of their own.
+        max_bodies_bytes: Bodies of all requests that are open, together.
+        max_head_bytes: Address and headers.
         body_timeout_s: Longest wait for the next part of a body.
         whole_body_timeout_s: Longest wait for the whole of it.
         send_timeout_s: Longest wait for a client that reads nothing of its answer.
         max_open_requests: Requests open at once; health is not counted.
     """
 
-    max_body_bytes: int = 2 * 1024 * 1024
-    max_upload_bytes: int = 12 * 1024 * 1024
+    bodies: BodyBounds = BodyBounds()
+    bodies_of: Mapping[str, BodyBounds] = field(default_factory=dict)
+    max_bodies_bytes: int = 512 * 2**20
+    max_head_bytes: int = 64 * 2**10
     body_timeout_s: float = 30.0
     whole_body_timeout_s: float = 120.0
     send_timeout_s: float = 300.0
     max_open_requests: int = 1_000
 
 
+def check_head(scope: Scope, rules: GateRules) -> None:
+    """Refuse a request by the size of its address and headers.
+
+    Raises:
+        HeadTooLargeError: They are too large.
+    """
+    address = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    headers = scope["headers"]
+    size = address + sum(len(name) + len(value) + _HEADER_SIGNS for name, value in headers)
+    if size > rules.max_head_bytes:
+        raise HeadTooLargeError(
+            f"Address and headers have {size} bytes; they may have {rules.max_head_bytes}."
+        )
+
+
 class BodyRefusedError(Exception):
     """Stops who reads a body that was refused; the gate answers, whatever becomes of this."""
 
 
+class Load:
+    """Bytes of bodies that are being held, of all requests.
+
+    Args:
+        most: There may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self.held_bytes = most, 0
+
+    def add(self, size: int) -> bool:
+        """Count so many more, unless they are too many; who holds them takes them off again."""
+        if self.held_bytes + size > self._most:
+            return False
+        self.held_bytes += size
+        return True
+
+
 class Body:
-    """A request's body within its bounds."""
+    """A request's body within its bounds.
+
+    Args:
+        receive: The server's.
+        headers: Of the request.
+        bounds: Of this route.
+        rules: Of every request.
+        load: What all bodies take together; :meth:`drop` gives this one's part back.
+        clock: Monotonic time, s.
+    """
 
     def __init__(
-        self, receive: Receive, headers: Headers, rules: GateRules, clock: Callable[[], float]
+        self,
+        receive: Receive,
+        headers: Headers,
+        bounds: BodyBounds,
+        *,
+        rules: GateRules,
+        load: Load,
+        clock: Callable[[], float],
     ) -> None:
         upload = headers.get("content-type", "").startswith("multipart/form-data")
-        self._receive, self._clock = receive, clock
+        self._receive, self._clock, self._load = receive, clock, load
         self._part_s = rules.body_timeout_s
         self._deadline_s = clock() + rules.whole_body_timeout_s
-        self._most = rules.max_upload_bytes if upload else rules.max_body_bytes
+        self._most = bounds.upload_bytes if upload else bounds.body_bytes
         self._declared = headers.get("content-length", "")
         self._read_bytes = 0
         self._whole = False
@@ -83,12 +159,24 @@ class Body:
         except TimeoutError:
             self.refused = SlowBodyError("The body did not come in time; send it faster.")
             raise BodyRefusedError from None
-        self._read_bytes += len(message.get("body", b""))
+        size = len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
-        if self._read_bytes > self._most:
+        if self._read_bytes + size > self._most:
             self.refused = self._too_large()
             raise BodyRefusedError
+        if not self._load.add(size):
+            self.refused = OverloadedError(
+                "Too many large requests are being read here; send it again shortly.",
+                retry_after_s=_FULL_RETRY_AFTER_S,
+            )
+            raise BodyRefusedError
+        self._read_bytes += size
         return message
+
+    def drop(self) -> None:
+        """Nobody holds it any longer."""
+        self._load.held_bytes -= self._read_bytes
+        self._read_bytes = 0
 
     def _too_large(self) -> BodyTooLargeError:
         return BodyTooLargeError(

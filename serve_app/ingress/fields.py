@@ -10,6 +10,7 @@ from serve_app.core.casting import ANY_VOICE
 from serve_app.core.dialogue import Said
 from serve_app.encode import FORMATS
 from serve_app.errors import InvalidInputError
+from serve_app.ingress import sse
 from serve_app.prepare import ScriptOrder
 from serve_app.speech import SpeechOrder
 from serve_app.tempo import MAX_SPEED, MIN_SPEED
@@ -32,7 +33,8 @@ class VoiceId(StrictBody):
     id: str = Field(max_length=MAX_ID_CHARACTERS)
 
 
-VoiceName = str | VoiceId
+Name = Annotated[str, Field(max_length=MAX_ID_CHARACTERS)]
+VoiceName = Name | VoiceId
 
 
 class SpeechFields(StrictBody):
@@ -125,7 +127,7 @@ SPEECH_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
         "description": "Audio, from its first sound on, or events that hold it.",
         "content": {
             **dict.fromkeys(_AUDIO_TYPES, _AUDIO),
-            "text/event-stream": {"schema": {"type": "string"}},
+            sse.MEDIA_TYPE: {"schema": sse.EVENT_SCHEMA},
         },
         "headers": {
             name: {"description": meaning, "schema": {"type": "string"}}

@@ -3,13 +3,15 @@
 A plain ASGI layer, so that bodies and answers stream through it untouched. In this order:
 
 1. A process that drains answers 503 to everything but its health, one with too many requests open
-   429.
+   429. A head (address and headers) beyond its bound is 431; what the server does with one that
+   never ends is told in :mod:`serve_app.ingress.head`.
 2. The key: ``Authorization: Bearer KEY``, or as the password of HTTP Basic, which is how a browser
    asks a person for it. Health, the icon and the API's description need none. What concerns all
    users (:data:`ADMIN_PATHS`) needs an admin's key.
 3. The key's requests a minute and streams at once; its characters are counted by the routes, which
    find the caller with :func:`caller_of`.
-4. The body: refused by its declared length, else while it is read, and when it does not come.
+4. The body: refused by its declared length, else while it is read, when it does not come, and
+   when all bodies together would be too much to hold.
 5. The answer: a client that reads nothing is cut off after a while, so that it holds no stream.
 
 Refusals have OpenAI's shape. Neither keys nor bodies are logged.
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,10 +36,10 @@ from serve_app.errors import (
     BodyTooLargeError,
     DrainingError,
     ForbiddenError,
+    HeadTooLargeError,
     OverloadedError,
     RateLimitedError,
     ServeError,
-    SlowBodyError,
     UnauthorizedError,
 )
 from serve_app.ingress.bounded import (
@@ -46,10 +49,12 @@ from serve_app.ingress.bounded import (
     BodyRefusedError,
     CutOffError,
     GateRules,
+    Load,
     Message,
     Receive,
     Scope,
     Send,
+    check_head,
 )
 from serve_app.ingress.problems import bug, problem
 from serve_app.ingress.service import Drain
@@ -57,10 +62,13 @@ from serve_app.keys import ApiKey
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/favicon.ico", "/openapi.json"})
 HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz"})
-ADMIN_PATHS: Final = ("/get_metrics", "/get_history", "/metrics", "/monitor", "/report", "/docs")
+ADMIN_PATHS: Final = ("/get_metrics", "/get_history", "/metrics", "/monitor", "/report")
 STREAM_PATHS: Final = frozenset({"/v1/audio/speech", "/v1/audio/dialogue"})
+"""Asked with POST, these answer with a stream."""
+_HEARD: Final = re.compile(r"/v1/(?:jobs/[^/]+/(?:audio|events)|audio/voices/[^/]+/sample)/?")
+"""Asked with GET, these do, or may."""
 _FULL_RETRY_AFTER_S: Final = 5
-_PAGES: Final = ("/monitor", "/report", "/docs")
+_PAGES: Final = ("/monitor", "/report")
 _KEY: Final = "vibevoice_caller"
 
 
@@ -133,7 +141,7 @@ class Gate:
         self._app, self._keys, self._rules, self._drain = app, keys, rules, drain
         self._clock, self._wall = clock, wall
         self._usages: dict[str, KeyUsage] = {}
-        self._open = 0
+        self._open, self._load = 0, Load(rules.max_bodies_bytes)
 
     @property
     def open_requests(self) -> int:
@@ -157,10 +165,18 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         headers = Headers(scope=scope)
-        body = Body(receive, headers, self._rules, self._clock)
+        body = Body(
+            receive,
+            headers,
+            self._rules.bodies_of.get(path.rstrip("/"), self._rules.bodies),
+            rules=self._rules,
+            load=self._load,
+            clock=self._clock,
+        )
         answer = Answer(send, body, self._rules.send_timeout_s)
         refusal: ServeError | None = None
         try:
+            check_head(scope, self._rules)
             scope[_KEY] = self._admit(path, headers)
             body.check_length()
             with self._stream(scope[_KEY], path, scope["method"]):
@@ -177,8 +193,10 @@ class Gate:
                 raise CutOffError(type(error).__name__) from None
             await answered(scope, receive, send)
             return
+        finally:
+            body.drop()
         if not answer.begun and (found := body.refused or refusal) is not None:
-            await _refuse(found, path, send)
+            await _refuse(found, path, send, in_body=body.refused is not None)
 
     def _admit(self, path: str, headers: Headers) -> Caller:
         if self._drain.draining and path not in HEALTH_PATHS:
@@ -206,7 +224,7 @@ class Gate:
     @contextmanager
     def _stream(self, caller: Caller, path: str, method: str) -> Iterator[None]:
         """Hold one of the caller's streams while an answer is being made and sent."""
-        if method != "POST" or path not in STREAM_PATHS:
+        if not _streams(method, path):
             yield
             return
         if (refusal := caller.usage.open_stream()) is not None:
@@ -217,17 +235,24 @@ class Gate:
             caller.usage.close_stream()
 
 
-async def _refuse(error: ServeError, path: str, send: Send) -> None:
+async def _refuse(error: ServeError, path: str, send: Send, *, in_body: bool) -> None:
     response = problem(error)
     if isinstance(error, UnauthorizedError):
         response.headers["www-authenticate"] = _challenge(path)
-    if isinstance(error, (BodyTooLargeError, SlowBodyError)):
+    if in_body or isinstance(error, (BodyTooLargeError, HeadTooLargeError)):
         response.headers["connection"] = "close"
     await response({"type": "http"}, _nothing, send)
 
 
 async def _nothing() -> Message:
     return {"type": "http.disconnect"}
+
+
+def _streams(method: str, path: str) -> bool:
+    """Whether an answer is, or may be, a stream that stays open."""
+    if method == "GET":
+        return _HEARD.fullmatch(path) is not None
+    return method == "POST" and path in STREAM_PATHS
 
 
 def _path(scope: Scope) -> str:

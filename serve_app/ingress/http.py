@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
@@ -16,7 +18,9 @@ from serve_app.ingress import (
     routes_monitor,
     routes_speech,
 )
+from serve_app.ingress.bounded import BodyBounds, GateRules
 from serve_app.ingress.gate import Gate
+from serve_app.ingress.jobs_body import body_bounds
 from serve_app.ingress.service import Service
 
 _TAKEN_FROM_PAGES = (
@@ -46,6 +50,9 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
         title="vibevoice-serve",
         version="0.1.0",
         telemetry={"tracing": False},
+        # Its pages of the description load scripts of other hosts.
+        docs_url=None,
+        redoc_url=None,
     )
     problems.install(app)
     for routes in (routes_speech, routes_catalog, routes_health, routes_monitor):
@@ -56,7 +63,8 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
         app.include_router(routes_jobs.router(service.jobs))
     openapi.install(app, keys=access.keys is not None)
     # The last one added comes first: pages ask whether they may call before they have a key.
-    app.add_middleware(Gate, keys=access.keys, rules=access.rules, drain=service.drain)
+    rules = _with_jobs(access.rules, service)
+    app.add_middleware(Gate, keys=access.keys, rules=rules, drain=service.drain)
     if access.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -66,3 +74,14 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
             expose_headers=_SHOWN_TO_PAGES,
         )
     return app
+
+
+def _with_jobs(rules: GateRules, service: Service) -> GateRules:
+    """The bounds of every request, with those of a job's order, which may be a whole book."""
+    if service.jobs is None:
+        return rules
+    usual, own = rules.bodies, body_bounds(service.jobs.settings)
+    largest = BodyBounds(
+        max(usual.body_bytes, own.body_bytes), max(usual.upload_bytes, own.upload_bytes)
+    )
+    return replace(rules, bodies_of={routes_jobs.PREFIX: largest})

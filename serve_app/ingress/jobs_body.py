@@ -16,21 +16,29 @@ from starlette.datastructures import UploadFile
 from serve_app.core.casting import ANY_VOICE
 from serve_app.core.chapters import headings, paused
 from serve_app.core.text import clean
-from serve_app.documents import Document, read_document
+from serve_app.documents import MAX_DOCUMENT_BYTES, Document, read_document
 from serve_app.encode_cover import MAX_COVER_BYTES
 from serve_app.encode_file import FILE_FORMATS
 from serve_app.errors import BodyTooLargeError, InvalidInputError
-from serve_app.ingress.fields import MAX_ID_CHARACTERS, StrictBody, VoiceName
+from serve_app.ingress.bounded import BodyBounds
+from serve_app.ingress.fields import MAX_ID_CHARACTERS, Name, StrictBody, VoiceName
+from serve_app.ingress.problems import wrong_fields
 from serve_app.jobs.order import JobOrder
+from serve_app.jobs.settings import JobSettings
+from serve_app.tempo import MAX_SPEED, MIN_SPEED
 
 CHAPTER_PAUSE_S: Final = 1.5
 """Before a chapter, so that it begins where a segment does."""
 
 _JSON_FIELDS: Final = frozenset(
-    {"voices", "options", "metadata", "seed", "normalise", "chapters", "body_only"}
+    {"voices", "options", "metadata", "seed", "speed", "normalise", "chapters", "body_only"}
 )
 _MAX_FIELDS: Final = 40
-_MAX_FIELD_BYTES: Final = 2 * 2**20
+_OTHER_BYTES: Final = 2**20
+"""For all fields but the script, the document and the cover, and for what stands around them."""
+_BYTES_A_CHARACTER: Final = 4
+_JSON_BYTES_A_CHARACTER: Final = 6
+"""Clients that write JSON in ASCII send so many for a Chinese character."""
 
 
 class JobRequest(StrictBody):
@@ -41,10 +49,12 @@ class JobRequest(StrictBody):
     in ``file`` may take its place."""
     voice: VoiceName = ANY_VOICE
     """Voice of the first speaker: an id, a name, an alias, or ``auto`` for the voices' order."""
-    voices: dict[str, str] = Field(default_factory=dict, max_length=64)
+    voices: dict[Name, Name] = Field(default_factory=dict, max_length=64)
     """Voice by the name of a speaker."""
     format: str = Field(default="mp3", json_schema_extra={"enum": list(FILE_FORMATS)})
     """Of the finished file; others can be had later."""
+    speed: float = Field(default=1.0, ge=MIN_SPEED, le=MAX_SPEED)
+    """Of the finished audio, at the same pitch."""
     language: Literal["auto", "en", "zh"] = "auto"
     """How figures and signs are read; ``auto`` tells it from the text around them."""
     normalise: bool = True
@@ -67,14 +77,28 @@ class JobRequest(StrictBody):
     """Picture for the file, JPEG or PNG in base64; in a form it is a file."""
 
 
-async def read_order(request: Request, *, owner: str, idempotency_key: str) -> JobOrder:
+def body_bounds(settings: JobSettings) -> BodyBounds:
+    """Bodies large enough for the longest script, or document, and a cover."""
+    cover_bytes = MAX_COVER_BYTES * 4 // 3
+    return BodyBounds(
+        settings.max_characters * _JSON_BYTES_A_CHARACTER + cover_bytes + _OTHER_BYTES,
+        max(MAX_DOCUMENT_BYTES, settings.max_characters * _BYTES_A_CHARACTER)
+        + cover_bytes
+        + _OTHER_BYTES,
+    )
+
+
+async def read_order(
+    request: Request, settings: JobSettings, *, owner: str, idempotency_key: str
+) -> JobOrder:
     """What a request asks for.
 
     Raises:
         InvalidInputError: It can't be read; the message says what is wrong.
     """
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        body, document, cover = await _from_form(request)
+        most = max(settings.max_characters * _BYTES_A_CHARACTER, _OTHER_BYTES)
+        body, document, cover = await _from_form(request, most)
     else:
         raw = await request.body()
         body, document, cover = await asyncio.to_thread(_from_json, raw), None, None
@@ -91,11 +115,13 @@ def _from_json(raw: bytes) -> JobRequest:
 _Upload = tuple[str, bytes]
 
 
-async def _from_form(request: Request) -> tuple[JobRequest, _Upload | None, bytes | None]:
+async def _from_form(
+    request: Request, max_field_bytes: int
+) -> tuple[JobRequest, _Upload | None, bytes | None]:
     fields: dict[str, Any] = {}
     uploads: dict[str, _Upload] = {}
     async with request.form(
-        max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
+        max_files=2, max_fields=_MAX_FIELDS, max_part_size=max_field_bytes
     ) as form:
         for name, value in form.multi_items():
             if name in fields or name in uploads:
@@ -149,6 +175,7 @@ def _order(
         options=tuple(sorted(body.options.items())),
         seed=body.seed,
         audio_format=body.format,
+        speed=body.speed,
         title=body.title or document.title or "",
         metadata=body.metadata,
         headings=marks,
@@ -180,12 +207,7 @@ def _picture(encoded: str | None) -> bytes | None:
 
 
 def _refusal(error: ValidationError) -> InvalidInputError:
-    found = error.errors()
-    places = [".".join(str(step) for step in item["loc"]) for item in found]
-    message = "; ".join(
-        f"{place or 'body'}: {item['msg']}" for place, item in zip(places, found, strict=True)
-    )
-    return InvalidInputError(message[:2_000], places[0] or None)
+    return wrong_fields([(item["loc"], item) for item in error.errors()])
 
 
 FORM_SCHEMA: Final[dict[str, Any]] = {

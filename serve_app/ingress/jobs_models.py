@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serve_app.ingress.fields import Name
+
 
 class Told(BaseModel):
     """Described by the docstrings under its fields."""
@@ -64,13 +66,17 @@ class JobOut(Told):
     id: str
     object: Literal["job"]
     title: str
-    status: Literal["queued", "running", "waiting", "paused", "complete", "failed", "cancelled"]
+    status: Literal[
+        "queued", "running", "waiting", "paused", "complete", "failed", "cancelled", "damaged"
+    ]
     reason: str
     """Why it stands there, for people."""
     created_at: float
     """Unix seconds."""
     ended_at: float | None
     format: str
+    speed: float
+    """Of the audio; all times are those of what is heard."""
     edition: int
     """Grows with every other take that was asked for."""
     voices: dict[str, str]
@@ -128,6 +134,8 @@ class SegmentOut(Told):
     findings: list[str]
     """What the quality check says against the kept take; not empty means doubtful."""
     failure: str | None
+    word_recall: float | None
+    """Share of its words that a recogniser heard back; null if none listened."""
 
 
 class SegmentList(Told):
@@ -156,7 +164,7 @@ class RetryRequest(BaseModel):
     """To say instead; may have labels of the job's speakers."""
     voice: str | None = Field(default=None, max_length=128)
     """For all who speak in it."""
-    voices: dict[str, str] = Field(default_factory=dict, max_length=64)
+    voices: dict[Name, Name] = Field(default_factory=dict, max_length=64)
     """By speaker."""
 
 

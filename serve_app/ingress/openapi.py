@@ -48,6 +48,11 @@ _MEANINGS: Final = {
     408: ("The body did not come in time.", "invalid_request_error", "body_timeout"),
     409: ("Not in the state that this resource is in.", "invalid_request_error", "conflict"),
     413: ("More than one request may carry.", "invalid_request_error", "input_too_long"),
+    431: (
+        "More address and headers than a request may have.",
+        "invalid_request_error",
+        "head_too_large",
+    ),
     429: ("Too much at once, or for this key.", "rate_limit_error", "rate_limit_exceeded"),
     500: ("It failed here; the log tells where.", "server_error", "internal_error"),
     503: ("Nothing can be spoken right now.", "server_error", "not_ready"),
@@ -121,6 +126,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
 
 def _statuses(path: str, operation: dict[str, Any]) -> Iterator[int]:
     """What the gate, the checks before a route and a bug may answer."""
+    yield 431
     if operation.get("parameters") or "requestBody" in operation:
         yield 400
     if "requestBody" in operation:

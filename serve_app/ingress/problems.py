@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = 5
 _FRAMES_TOLD = 12
+_MOST_FIELDS = 8
+_MOST_CHARACTERS = 128
+_FORMS = frozenset({"str", "constrained-str", "VoiceId", "constrained-int"})
+_NO_OBJECT = frozenset({"json_invalid", "model_attributes_type", "model_type", "dict_type"})
 _HTTP_ERRORS = {
     404: ("not_found", "There is no such resource here; /openapi.json lists all that there are."),
     405: ("method_not_allowed", "This resource does not take this method; see the header Allow."),
@@ -66,12 +70,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_bad_body(_request: Request, error: RequestValidationError) -> JSONResponse:
-        found = error.errors()
-        places = [".".join(str(step) for step in item["loc"][1:]) for item in found]
-        message = "; ".join(
-            f"{place or 'body'}: {item['msg']}" for place, item in zip(places, found, strict=True)
-        )
-        return problem(InvalidInputError(message, places[0] if places and places[0] else None))
+        return problem(wrong_fields([(item["loc"][1:], item) for item in error.errors()]))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(_request: Request, error: HTTPException) -> JSONResponse:
@@ -79,6 +78,36 @@ def install(app: FastAPI) -> None:
         answer = _answer(error.status_code, message, code, None, retry_helps=False)
         answer.headers.update(error.headers or {})
         return answer
+
+
+def wrong_fields(found: Sequence[tuple[Sequence[object], Mapping[str, Any]]]) -> InvalidInputError:
+    """What is wrong with a request, within bounds, however much it is.
+
+    Args:
+        found: Where in the body or among the parameters, and pydantic's word on it.
+    """
+    if any(
+        item["type"] in _NO_OBJECT and not (place and _is_field(place)) for place, item in found
+    ):
+        return InvalidInputError(
+            "The body is no JSON object; send one, with the content-type application/json."
+        )
+    told = [(_shown(place), str(item["msg"])) for place, item in found[:_MOST_FIELDS]]
+    message = "; ".join(f"{place or 'body'}: {what}" for place, what in told)
+    if len(found) > _MOST_FIELDS:
+        message += f"; and {len(found) - _MOST_FIELDS} more"
+    return InvalidInputError(message, _shown(found[0][0]) or None)
+
+
+def _is_field(place: Sequence[object]) -> bool:
+    """Not a position in a text that is no JSON."""
+    return isinstance(place[0], str)
+
+
+def _shown(place: Sequence[object]) -> str:
+    """A place, without the form that a value of several forms was taken for."""
+    steps = [str(step) for step in place]
+    return ".".join(step for step in steps if step not in _FORMS)[:_MOST_CHARACTERS]
 
 
 def trail(error: BaseException) -> str:

@@ -40,7 +40,9 @@ def router(service: Service) -> APIRouter:
         for entry in await models():
             if entry["id"] == model:
                 return entry
-        raise NotFoundError(f"Model {model!r} does not exist; GET /v1/models lists them.", "model")
+        raise NotFoundError(
+            f"Model {model[:128]!r} does not exist; GET /v1/models lists them.", "model"
+        )
 
     routes.include_router(routes_voices.router(service))
     return routes

@@ -52,11 +52,13 @@ def router(service: Service) -> APIRouter:
     """The routes for operators."""
     routes = APIRouter()
 
+    @routes.head("/healthz", include_in_schema=False)  # which load balancers like to ask
     @routes.get("/healthz")
     async def healthz() -> Health:
         """This process answers."""
         return Health(status="ok")
 
+    @routes.head("/readyz", include_in_schema=False)
     @routes.get(
         "/readyz",
         response_model=Ready,

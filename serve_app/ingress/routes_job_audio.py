@@ -9,9 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from serve_app.core.caption_files import to_json, to_srt, to_vtt
-from serve_app.core.captions import TimedSegment, captions
+from serve_app.core.captions import captions
 from serve_app.core.job_status import Status
-from serve_app.core.segment import Boundary, Utterance
 from serve_app.encode import FORMATS
 from serve_app.encode_file import FILE_FORMATS
 from serve_app.errors import ConflictError, NotFoundError, UnknownFormatError
@@ -27,6 +26,7 @@ _STREAM_INSTEAD: Final = "mp3"
 _KINDS: Final = tuple(dict.fromkeys((*FILE_FORMATS, *FORMATS)))
 _TYPES: Final = {"srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json"}
 _SOUND: Final = {"schema": {"type": "string", "format": "binary"}}
+_FILES: Final = dict.fromkeys(sorted({it.media_type for it in FILE_FORMATS.values()}), _SOUND)
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The finished file with its length and ETag, or, while not all is spoken, a "
@@ -39,7 +39,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
             _SOUND,
         ),
     },
-    206: {"description": "A part of the finished file."},
+    206: {"description": "A part of the finished file.", "content": _FILES},
     304: {"description": "The client has this file."},
     409: {"description": "The job has ended without all of its audio, or is not that far."},
     416: {"description": "The file has no such part."},
@@ -101,7 +101,10 @@ def router(jobs: JobsPort) -> APIRouter:
     async def get_captions(
         job_id: str, kind: Literal["srt", "vtt", "json"], request: Request
     ) -> Response:
-        """Captions; exact where segments begin and end, inside of them marked as estimated."""
+        """Captions; exact where segments begin and end, inside of them marked as estimated.
+
+        Where a recogniser heard the job's segments back they are marked as aligned instead.
+        """
         view = await own_job(request, jobs, job_id)
         segments = await jobs.calls.segments(job_id)
         text = await asyncio.to_thread(_captions, view, segments, kind)
@@ -129,19 +132,7 @@ def _streamed(wanted: str, asked: str | None) -> str:
 
 
 def _captions(view: JobView, segments: Sequence[SegmentView], kind: str) -> str:
-    found = captions(
-        TimedSegment(
-            it.number,
-            tuple(
-                Utterance(speaker, text, Boundary(before))
-                for (speaker, text), before in zip(it.lines, it.boundaries, strict=True)
-            ),
-            it.start_s,
-            it.end_s,
-        )
-        for it in segments
-        if it.start_s is not None and it.end_s is not None
-    )
+    found = captions(timed for it in segments if (timed := it.timed) is not None)
     if kind == "srt":
         return to_srt(found, names=len(view.voices) > 1)
     return to_vtt(found) if kind == "vtt" else to_json(found)

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from serve_app.core.job_status import Status
 from serve_app.errors import ForbiddenError, NotFoundError, NotReadyError
-from serve_app.ingress import routes_job_audio
+from serve_app.ingress import routes_job_audio, sse
 from serve_app.ingress.answer import known_caller, name_of
 from serve_app.ingress.bounded import ClosedStream
 from serve_app.ingress.gate import Caller
@@ -32,10 +32,11 @@ from serve_app.ingress.jobs_models import (
 )
 from serve_app.ingress.jobs_owner import own_job
 from serve_app.jobs.order import JobOrder
-from serve_app.jobs.port import JobsPort
+from serve_app.jobs.port import JobsPort, UnansweredError
 from serve_app.jobs.store import DamagedRecordError
 from serve_app.jobs.views import JobView, job_json, segment_json
 
+PREFIX: Final = "/v1/jobs"
 _EXAMPLE: Final[dict[str, JsonValue]] = {
     "input": "Lily: Is anybody there?\nJeyes: Only me, miss.",
     "title": "A short play",
@@ -50,11 +51,12 @@ _CREATED: Final[dict[int | str, dict[str, Any]]] = {
 _CONFLICT: Final[dict[int | str, dict[str, Any]]] = {
     409: {"description": "The job is not in a state for this."}
 }
+_AFTER: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "No such job as `after`."}}
 _EVENTS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Events `snapshot`, `status`, `segment`, `warning`, `edition`, `file` and, "
         "last, `end`; comments keep the connection alive.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {sse.MEDIA_TYPE: {"schema": sse.EVENT_SCHEMA}},
     },
     204: {"description": "The job has ended, and the listener has heard it."},
 }
@@ -76,7 +78,7 @@ _BODY["requestBody"]["content"]["application/json"]["schema"].pop("$defs", None)
 
 def router(jobs: JobsPort) -> APIRouter:
     """The routes of this resource."""
-    routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+    routes = APIRouter(prefix=PREFIX, tags=["jobs"])
     _add_collection(routes, jobs)
     _add_commands(routes, jobs)
     _add_segments(routes, jobs)
@@ -95,18 +97,24 @@ def _add_collection(routes: APIRouter, jobs: JobsPort) -> None:
         """Order a script to be spoken; send JSON, or a form with a document as ``file``."""
         caller = known_caller(request)
         order = await read_order(
-            request, owner=name_of(caller), idempotency_key=idempotency_key.strip()
+            request,
+            jobs.settings,
+            owner=name_of(caller),
+            idempotency_key=idempotency_key.strip(),
         )
         known = await _known(jobs, order)
         payer = None if known else caller
-        view = await _paid(payer, len(order.text), jobs.calls.submit(order))
+        # A runner that answers that it is not ready has kept nothing.
+        view = await _paid(
+            payer, len(order.text), jobs.calls.submit(order), perhaps_done=UnansweredError
+        )
         return JSONResponse(
             job_json(view),
             status_code=200 if known else 201,
             headers={"location": f"{request.url.path.rstrip('/')}/{view.id}"},
         )
 
-    @routes.get("", response_model=JobList)
+    @routes.get("", response_model=JobList, responses=_AFTER)
     async def list_jobs(
         request: Request,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -143,7 +151,7 @@ def _add_collection(routes: APIRouter, jobs: JobsPort) -> None:
             return Response(status_code=204)
         return ClosedStream(
             events(jobs.calls, job_id, last_event_id),
-            media_type="text/event-stream",
+            media_type=sse.MEDIA_TYPE,
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
         )
 
@@ -252,17 +260,27 @@ async def _known(jobs: JobsPort, order: JobOrder) -> bool:
 
 
 async def _paid(
-    caller: Caller | None, characters: int, asking: Coroutine[Any, Any, JobView]
+    caller: Caller | None,
+    characters: int,
+    asking: Coroutine[Any, Any, JobView],
+    *,
+    perhaps_done: type[NotReadyError] = NotReadyError,
 ) -> JobView:
-    """Ask for something; its characters are the caller's unless it is refused."""
+    """Ask for something; its characters are the caller's unless it is refused.
+
+    Args:
+        caller: Who pays, if anyone.
+        characters: How many.
+        asking: The question.
+        perhaps_done: An error after which it may have been done all the same.
+    """
     if caller is None:
         return await asking
     with closing(asking):  # which is never begun where they are too many
         caller.spend(characters)
         try:
             return await asking
-        except (asyncio.CancelledError, NotReadyError):
-            # Without an answer it may have been kept all the same.
+        except (asyncio.CancelledError, perhaps_done):
             raise
         except BaseException:
             caller.refund(characters)

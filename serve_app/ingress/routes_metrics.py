@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
 
 from fastapi import APIRouter, Query, Response
+from pydantic.config import JsonDict
 
 from serve_app.errors import InvalidInputError, NotReadyError
 from serve_app.fleet_link import Watch
+from telemetry.core.history import STEPS, TRACKS
 from telemetry.prometheus import MEDIA_TYPE
 
 logger = logging.getLogger(__name__)
@@ -22,7 +24,16 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
+# Told only: what is not among them is refused by the watch, in words of its own.
+_TRACKS: JsonDict = {"enum": [track.name for track in TRACKS]}
+_STEPS: JsonDict = {"enum": [step.step_s for step in STEPS]}
 _ANSWERS: dict[int | str, dict[str, Any]] = {503: {"description": "The watch does not answer."}}
+_TEXT: Final = {"schema": {"type": "string"}}
+_METRICS: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {MEDIA_TYPE: _TEXT}}}
+_REPORTS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": dict.fromkeys(_MEDIA_TYPES.values(), _TEXT)},
+    **_ANSWERS,
+}
 _NO_WATCH = "Nobody watches the fleet here, so there is no history and no report."
 
 
@@ -43,7 +54,7 @@ def router(fleet: Fleet) -> APIRouter:
     """The routes over a fleet."""
     routes = APIRouter()
 
-    @routes.get("/metrics", response_class=Response)
+    @routes.get("/metrics", response_class=Response, responses=_METRICS)
     async def metrics() -> Response:
         """Cards, replicas and requests for Prometheus; METRICS.md names them."""
         return Response(await fleet.metrics(), media_type=MEDIA_TYPE)
@@ -51,8 +62,10 @@ def router(fleet: Fleet) -> APIRouter:
     @routes.get("/get_history", responses=_ANSWERS)
     async def get_history(
         uuid: Annotated[list[str], Query(min_length=1, max_length=64, description="Cards")],
-        track: Annotated[str, Query(description="Signal", examples=["temp_c"])] = "temp_c",
-        step: Annotated[int, Query(description="Length of a window, s", examples=[10])] = 10,
+        track: Annotated[str, Query(description="Signal", json_schema_extra=_TRACKS)] = "temp_c",
+        step: Annotated[
+            int, Query(description="Length of a window, s", json_schema_extra=_STEPS)
+        ] = 10,
         since: Annotated[float, Query(description="Unix time, s", allow_inf_nan=False)] = 0.0,
     ) -> dict[str, Any]:
         """Minimum, mean and maximum of a signal over windows of a card's last day."""
@@ -68,10 +81,10 @@ def router(fleet: Fleet) -> APIRouter:
             "cards": {card: [asdict(one) for one in windows] for card, windows in found.items()},
         }
 
-    @routes.get("/report", response_class=Response, responses=_ANSWERS)
+    @routes.get("/report", response_class=Response, responses=_REPORTS)
     async def report(
         kind: Annotated[Literal["html", "md"], Query(alias="format")] = "html",
-        hours: Annotated[float, Query(gt=0, le=24, allow_inf_nan=False)] = 24.0,
+        hours: Annotated[float, Query(ge=0.01, le=24, allow_inf_nan=False)] = 24.0,
         language: Literal["en", "zh"] = "en",
     ) -> Response:
         """The fleet's health report about the last hours."""

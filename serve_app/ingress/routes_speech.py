@@ -11,7 +11,13 @@ from pydantic import ConfigDict, Field, JsonValue
 from serve_app.errors import NotFoundError
 from serve_app.ingress import routes_dialogue
 from serve_app.ingress.answer import known_caller, name_of, speak, speaking_engine
-from serve_app.ingress.fields import SPEECH_ANSWERS, SpeechFields, VoiceName
+from serve_app.ingress.fields import (
+    MAX_ID_CHARACTERS,
+    SPEECH_ANSWERS,
+    Name,
+    SpeechFields,
+    VoiceName,
+)
 from serve_app.ingress.service import Service
 
 _EXAMPLES: list[JsonValue] = [
@@ -36,7 +42,7 @@ class SpeechRequest(SpeechFields):
     """The script: prose, or lines ``Name: text`` of at most four speakers."""
     voice: VoiceName
     """Voice of the first speaker: an id, a name, an alias, or ``auto`` for the voices' order."""
-    speakers: dict[str, str] = Field(default_factory=dict, max_length=64)
+    speakers: dict[Name, Name] = Field(default_factory=dict, max_length=64)
     """Extension: voice by the name of a speaker."""
 
 
@@ -69,7 +75,8 @@ def router(service: Service) -> APIRouter:
         caller = known_caller(request)
         if outcome is None or not (caller is None or caller.admin or outcome.caller == caller.name):
             raise NotFoundError(
-                f"Request {request_id!r} is not known here; only the last few hundred are kept.",
+                f"Request {request_id[:MAX_ID_CHARACTERS]!r} is not known here; only the last few "
+                "hundred are kept.",
                 "request_id",
             )
         return outcome.to_json(service.speech.outcomes.clock())

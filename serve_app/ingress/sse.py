@@ -16,13 +16,26 @@ import base64
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from serve_app.errors import ServeError
 from serve_app.ingress.problems import problem
 from serve_app.speech import OpenStream
 
 MEDIA_TYPE = "text/event-stream"
+EVENT_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "One event; its data is JSON.",
+    "required": ["data"],
+    "properties": {
+        "event": {"type": "string"},
+        "id": {"type": "string"},
+        "retry": {"type": "integer"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "additionalProperties": False,
+}
+"""What the API's description says of each event of a stream."""
 
 
 async def events(stream: OpenStream) -> AsyncGenerator[bytes, None]:

@@ -76,6 +76,14 @@ class SpeechApi:
         """Close all connections."""
         await self._http.aclose()
 
+    async def accepts(self, key: str) -> bool:
+        """Whether the service takes a key; no, where it does not answer."""
+        try:
+            answer = await self._http.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+        except (httpx.HTTPError, UnicodeEncodeError):  # a header can't hold every key
+            return False
+        return answer.is_success
+
     async def voices(self) -> tuple[tuple[str, str], ...]:
         """Label and id of each voice, in the order in which speakers take them.
 

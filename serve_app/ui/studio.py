@@ -2,6 +2,10 @@
 
 It calls the speech service over HTTP like any client, so it may run anywhere. One replica: a
 page's events and its recordings belong to one process.
+
+It listens where Serve's proxies do (``http_options``; loopback unless told otherwise), and the gate
+of the service does not stand before it: what it may do is told by its own key, and who may use it
+by its login (:class:`StudioSettings`).
 """
 
 from __future__ import annotations
@@ -13,7 +17,11 @@ from ray import serve
 from ray.serve import Application
 
 from serve_app.errors import ConfigError
-from serve_app.ui.studio_settings import load_examples, parse_studio_settings
+from serve_app.ui.studio_settings import (
+    load_examples,
+    parse_studio_settings,
+    require_own_key,
+)
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -49,9 +57,11 @@ def build(args: dict[str, Any]) -> Application:
     """Build the application from a Serve config's ``args`` (:class:`StudioSettings`).
 
     Raises:
-        ConfigError: The settings are wrong, an example can't be read, or Gradio is not installed.
+        ConfigError: The settings are wrong, an example can't be read, Gradio is not installed, or
+            there is a login but no key to work with.
     """
     settings = parse_studio_settings(args)
+    require_own_key(settings)
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError(
             "The studio needs Gradio, which is not installed here. Install the extra 'ui': "

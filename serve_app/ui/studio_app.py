@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -14,9 +15,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve_app.config import api_key
 from serve_app.ui.recordings import Recordings
 from serve_app.ui.speech_api import SpeechApi
-from serve_app.ui.studio_page import Desk, build_page, mount_page
+from serve_app.ui.studio_page import Desk, Login, build_page, mount_page
 from serve_app.ui.studio_settings import StudioSettings
 
+logger = logging.getLogger(__name__)
+
+LOGIN_OFF: Final = (
+    "THE STUDIO ASKS FOR NO LOGIN: whoever can reach it may use it. It sends no key, so it works "
+    "only with a service that asks for none."
+)
 # Gradio's page has inline scripts and compiles templates; another host is never allowed.
 _POLICY: Final = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; "
@@ -26,7 +33,11 @@ _POLICY: Final = (
 
 def create_studio(settings: StudioSettings, examples: Mapping[str, str]) -> FastAPI:
     """Build the application; it owns its client and its recordings while its lifespan lasts."""
-    api = SpeechApi(settings.service_url, key=api_key())
+    asks = settings.login == "key"
+    # Without a login its key would be everybody's.
+    api = SpeechApi(settings.service_url, key=api_key() if asks else None)
+    if not asks:
+        logger.warning(LOGIN_OFF)
     recordings = Recordings(api, settings.max_recordings)
 
     @asynccontextmanager
@@ -39,8 +50,17 @@ def create_studio(settings: StudioSettings, examples: Mapping[str, str]) -> Fast
     app = FastAPI(title="vibevoice-serve studio", telemetry={"tracing": False}, lifespan=lifespan)
     app.add_middleware(PolicyMiddleware)
     _add_recordings(app, recordings)
-    mount_page(app, build_page(Desk(api, recordings), examples, settings.monitor_url))
+    page = build_page(Desk(api, recordings), examples, settings.monitor_url)
+    mount_page(app, page, login=_login(api) if asks else None)
     return app
+
+
+def _login(api: SpeechApi) -> Login:
+    async def knows(_name: str, key: str) -> bool:
+        """Whether the service takes a key."""
+        return await api.accepts(key)
+
+    return knows
 
 
 class PolicyMiddleware:

@@ -5,7 +5,7 @@ Nothing on it comes from another host: no font, no analytics, no content deliver
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
@@ -22,6 +22,10 @@ from serve_app.ui.speech_api import SpeechApi
 AUTO: Final = "auto"
 FORMATS: Final = ("mp3", "flac", "wav")
 
+Login = Callable[[str, str], Awaitable[bool]]
+"""Whether a name and a password may come in."""
+
+_LOGIN: Final = "Any name; as the password an API key of the speech service."
 _AUTOMATIC: Final = ("Automatic", AUTO)
 
 _REFRESH_S: Final = 0.5
@@ -214,12 +218,14 @@ def _chooser(place: int) -> Callable[[Sequence[str], dict[str, str], str], dict[
     return choose
 
 
-def mount_page(app: FastAPI, page: gr.Blocks) -> None:
-    """Serve *page* at the root of *app*."""
+def mount_page(app: FastAPI, page: gr.Blocks, login: Login | None = None) -> None:
+    """Serve *page* at the root of *app*, to those whom *login* knows, or to everybody."""
     gr.mount_gradio_app(
         app,
         page,
         path="/",
+        auth=login,
+        auth_message=_LOGIN if login is not None else None,
         theme=_theme(),
         css=(resources.files("serve_app.ui") / "studio.css").read_text(encoding="utf-8"),
         footer_links=[],

@@ -26,6 +26,7 @@ from fastapi.responses import StreamingResponse
 
 from serve_app.engines.base import Chunk, Engine, Line, SpeakTask
 from serve_app.engines.registry import create
+from serve_app.transport import Transport, best_transport
 from tests.bench.raw_http import Answered, Connection
 from tests.bench.service import serving_args
 from tests.processes import free_port
@@ -38,7 +39,7 @@ MODES: Final[dict[str, dict[str, str]]] = {
         "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     },
     "throughput": {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"},
-    "haproxy": {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"},
+    "haproxy": {},  # and what serve_app.transport sets
 }
 ENGINE: Final = {"first_chunk_s": 0.0, "real_time_factor": 0.0}
 SLOTS: Final = 16
@@ -65,12 +66,12 @@ class Figures:
 
 def run() -> Sequence[str]:
     """The mode that the service is started in, beside the bare application."""
-    return compared("", {})
+    return compared(best_transport(), {})
 
 
 def compared(mode: str, environment: dict[str, str]) -> Sequence[str]:
     """Figures of a mode, of the bare application, and of the engine alone."""
-    with _service(environment) as url:
+    with _service(environment, "haproxy" if mode == "haproxy" else "proxy") as url:
         ours = asyncio.run(_measured(url))
     with _bare_application() as url:
         bare = asyncio.run(_measured(url))
@@ -134,7 +135,9 @@ def _require(answer: Answered) -> Answered:
     return answer
 
 
-def _service(environment: dict[str, str]) -> AbstractContextManager[str]:
+def _service(
+    environment: dict[str, str], transport: Transport = "proxy"
+) -> AbstractContextManager[str]:
     args = {
         "engine": {"kind": "simulated", "slots": SLOTS, "options": ENGINE},
         "cards": "none",
@@ -143,7 +146,7 @@ def _service(environment: dict[str, str]) -> AbstractContextManager[str]:
         "access": {"keys": "off"},
         "speech": {"max_concurrent_requests": 128},
     }
-    return serving_args(args, environment)
+    return serving_args(args, environment, transport)
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def make_service(
 
 def studio_beside(service: Service, settings: dict[str, Any]) -> FastAPI:
     """The service at ``/`` and the studio at ``/studio``, as Ray Serve's proxy shows them."""
-    settings_of_studio = parse_studio_settings(settings)
+    settings_of_studio = parse_studio_settings({"login": "off", **settings})
     studio = create_studio(settings_of_studio, load_examples(settings_of_studio.example_files))
 
     @asynccontextmanager

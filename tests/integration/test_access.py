@@ -34,16 +34,16 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def keys_file(tmp_path: Path) -> Path:
-    path = tmp_path / "keys.yaml"
+@pytest.fixture(scope="module")
+def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys.yaml"
     path.write_text(
         "keys:\n" + key_entry("user", USER, admin=False) + key_entry("admin", ADMIN, admin=True)
     )
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def guarded(cluster: Cluster, keys_file: Path) -> Iterator[httpx.Client]:
     settings = {**SETTINGS, "access": {"keys_file": str(keys_file)}}
     serve.run(build(settings), name="guarded", route_prefix="/guarded")
@@ -78,6 +78,7 @@ def test_keys_open_the_door_and_change_without_a_restart(
 def test_a_service_that_ends_lets_streams_finish_and_refuses_new_ones(
     guarded: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The last one here: the ingress refuses for good once it is told to end."""
     monkeypatch.setenv(API_KEY, ADMIN)
     path = tmp_path / "serve.json"
     path.write_text(

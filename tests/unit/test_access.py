@@ -119,7 +119,7 @@ def test_the_command_prints_a_key_and_its_line() -> None:
 
 def test_the_bounds_come_from_the_settings() -> None:
     rules = rules_of(AccessSettings(max_body_mib=0.5, max_open_requests=3))
-    assert (rules.max_body_bytes, rules.max_open_requests) == (2**19, 3)
+    assert (rules.bodies.body_bytes, rules.max_open_requests) == (2**19, 3)
     assert rules_of(AccessSettings()) == GateRules()
 
 

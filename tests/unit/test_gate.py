@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 
 from serve_app.core.limits import KeyLimits
 from serve_app.ingress import problems
-from serve_app.ingress.bounded import GateRules
+from serve_app.ingress.bounded import BodyBounds, GateRules
 from serve_app.ingress.gate import Caller, Gate, caller_of
 from serve_app.ingress.service import Drain
 from serve_app.keys import ApiKey, KeyRing, digest_of
@@ -65,6 +65,18 @@ class House:
         @app.post("/v1/echo")
         async def echo(body: dict[str, Any]) -> dict[str, Any]:
             return body
+
+        @app.api_route("/v1/jobs/{job_id}/audio", methods=["GET", "HEAD"])
+        @app.get("/v1/jobs/{job_id}/events")
+        @app.get("/v1/audio/voices/{voice_id}/sample")
+        async def heard(request: Request) -> StreamingResponse:
+            self.callers.append(caller_of(request))
+
+            async def sound() -> AsyncIterator[bytes]:
+                yield b"begin"
+                await self.release.wait()
+
+            return StreamingResponse(sound())
 
         @app.get("/healthz")
         @app.get("/monitor")
@@ -150,6 +162,34 @@ async def test_streams_at_once_are_held_until_one_ends() -> None:
     assert house.callers[0].usage.streams == 0
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs/j/audio", "/v1/jobs/j/events", "/v1/audio/voices/v/sample"]
+)
+async def test_streams_that_are_asked_for_with_get_count_too(path: str) -> None:
+    house = House(KeyLimits(concurrent_streams=1))
+    running = asyncio.create_task(house.ask("GET", path))
+    while not house.callers:
+        await asyncio.sleep(0)
+    answer = await house.ask("GET", path)
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (429, "true")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert await house.code("POST", "/v1/audio/speech", content=b"x") == "rate_limit_exceeded"
+    house.release.set()
+    assert (await running).content == b"begin"
+    assert await house.code("GET", path) == "ok"
+    assert house.callers[0].usage.streams == 0
+
+
+async def test_who_only_asks_how_large_a_file_is_holds_no_stream() -> None:
+    house = House(KeyLimits(concurrent_streams=1))
+    running = asyncio.create_task(house.ask("GET", "/v1/jobs/j/audio"))
+    while not house.callers:
+        await asyncio.sleep(0)
+    house.release.set()
+    assert (await house.ask("HEAD", "/v1/jobs/j/audio")).status_code == 200
+    await running
+
+
 async def test_characters_a_day_are_counted_by_the_route() -> None:
     house = House(KeyLimits(characters_per_day=10))
     house.release.set()
@@ -165,7 +205,7 @@ async def endless() -> AsyncIterator[bytes]:
 
 
 async def test_a_large_body_is_refused_by_its_length_and_while_it_is_read() -> None:
-    house = House(max_body_bytes=5000)
+    house = House(bodies=BodyBounds(5000, 5000))
     json = {"headers": {"content-type": "application/json"}}
     for path in ("/v1/echo", "/v1/audio/speech"):
         assert await house.code("POST", path, content=b"x" * 5001, **json) == "body_too_large"
@@ -176,12 +216,44 @@ async def test_a_large_body_is_refused_by_its_length_and_while_it_is_read() -> N
 
 
 async def test_uploads_may_be_larger() -> None:
-    house = House(max_body_bytes=10, max_upload_bytes=5000)
+    house = House(bodies=BodyBounds(10, 5000))
     form = {"headers": {"content-type": "multipart/form-data; boundary=x"}}
     house.release.set()
     assert await house.code("POST", "/v1/audio/speech", content=b"x" * 5000, **form) == "ok"
     code = await house.code("POST", "/v1/audio/speech", content=b"x" * 5001, **form)
     assert code == "body_too_large"
+
+
+async def test_a_route_may_have_bounds_of_its_own() -> None:
+    house = House(bodies=BodyBounds(10, 10), bodies_of={"/v1/echo": BodyBounds(100, 200)})
+    body = {"a": "x" * 80}
+    assert await house.code("POST", "/v1/echo", json=body) == "ok"
+    assert await house.code("POST", "/v1/audio/speech", json=body) == "body_too_large"
+    assert await house.code("POST", "/v1/echo", json={"a": "x" * 100}) == "body_too_large"
+
+
+async def test_bodies_that_are_held_together_are_bounded() -> None:
+    house = House(max_bodies_bytes=1000)
+    running = asyncio.create_task(house.ask("POST", "/v1/audio/speech", content=b"x" * 600))
+    while not house.callers:
+        await asyncio.sleep(0)
+    answer = await house.ask("POST", "/v1/audio/speech", content=b"x" * 600)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "overloaded")
+    assert answer.headers["connection"] == "close"
+    house.release.set()
+    assert (await running).content == b"beginend"
+    assert await house.code("POST", "/v1/audio/speech", content=b"x" * 600) == "ok"
+
+
+async def test_a_head_is_bounded_before_anyone_asks_for_a_key() -> None:
+    house = House(max_head_bytes=500)
+    large = {"headers": {"x-large": "y" * 500}}
+    for path in ("/v1/models", "/healthz"):
+        answer = await house.ask("GET", path, None, **large)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (431, "head_too_large")
+        assert answer.headers["connection"] == "close"
+    answer = await house.ask("GET", "/healthz?" + "q" * 600)
+    assert answer.status_code == 431
 
 
 async def test_a_body_that_does_not_come_is_given_up() -> None:

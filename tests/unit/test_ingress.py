@@ -249,3 +249,50 @@ async def test_the_same_request_gives_the_same_bytes(client: httpx.AsyncClient) 
     )
     assert one.content == two.content
     assert one.content != other.content
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"content": b'{"model"', "headers": {"content-type": "application/json"}},
+        {"content": b"{}", "headers": {"content-type": "text/plain"}},
+        {"json": [1]},
+    ],
+)
+async def test_a_body_that_is_no_object_is_told_so(
+    client: httpx.AsyncClient, sent: dict[str, Any]
+) -> None:
+    error = (await client.post("/v1/audio/speech", **sent)).json()["error"]
+    assert "no JSON object" in error["message"]
+    assert error["param"] is None
+
+
+async def test_however_much_is_wrong_the_answer_is_short(client: httpx.AsyncClient) -> None:
+    body = {"model": "m" * 128, "turns": [{"text": 1, "x" * 5000: 2}] * 300}
+    answer = await client.post("/v1/audio/dialogue", json=body)
+    assert answer.status_code == 400
+    assert len(answer.content) < 4000
+    assert answer.json()["error"]["param"] == "turns.0.speaker"
+    voice = await client.post("/v1/audio/speech", json={**BODY, "voice": "v" * 10_000})
+    assert (voice.status_code, voice.json()["error"]["param"]) == (400, "voice")
+    assert len(voice.content) < 4000
+
+
+async def test_the_description_is_there_and_no_page_that_loads_other_hosts(
+    client: httpx.AsyncClient,
+) -> None:
+    assert (await client.get("/openapi.json")).status_code == 200
+    for page in ("/docs", "/redoc"):
+        assert (await client.get(page)).status_code == 404
+
+
+async def test_load_balancers_may_ask_for_the_head(client: httpx.AsyncClient) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert (await client.head(path)).status_code == 200
+
+
+async def test_a_long_name_is_not_told_again(client: httpx.AsyncClient) -> None:
+    for field, value in (("voice", "v" * 9_000), ("speakers", {"Narrator": "v" * 9_000})):
+        answer = await client.post("/v1/audio/speech", json={**BODY, field: value})
+        assert answer.status_code == 400
+        assert len(answer.content) < 1000

@@ -52,6 +52,7 @@ DIFFERENCES = {
             "applications.0.args.replicas",
             "applications.0.args.access.keys",
             "applications.0.args.access.keys_file",
+            "applications.0.args.access.drain_timeout_s",
         },
     ),
     "k8s/overlays/simulated": (

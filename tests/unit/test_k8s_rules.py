@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import ray
 import yaml
+from ray._private import ray_constants
+from ray.serve._private.constants import PROXY_DRAIN_CHECK_PERIOD_S, PROXY_MIN_DRAINING_PERIOD_S
 
 from serve_app.config import parse_settings
 from serve_app.core.estimate import speech_s
@@ -25,6 +27,8 @@ from tests.manifests import (
     serve_config,
 )
 
+REPLACEMENT_S = 60
+"""For a replica to start on another pod."""
 KUSTOMIZATIONS = ("k8s/base", "k8s/overlays/simulated", "k8s/models")
 SERVICES = ("k8s/base", "k8s/overlays/simulated")
 SECRET = re.compile(r"token|password|passwd|secret|credential|api_?key", re.IGNORECASE)
@@ -280,6 +284,25 @@ def test_the_old_cluster_outlives_the_longest_request(service: list[Manifest]) -
     sentence = "The quick brown fox jumps over the lazy dog, and nobody minds. "
     longest = (sentence * (limit // len(sentence) + 1))[:limit]
     assert spec["rayClusterDeletionDelaySeconds"] > speech_s(longest)
+
+
+def test_a_worker_that_is_told_to_end_has_time_to_drain(service: list[Manifest]) -> None:
+    """What a replica may take, within what Ray waits, within what Kubernetes does."""
+    data = config_map(service, "ray-environment")["data"]
+    found = one(service, "RayService")
+    drain_s = parse_settings(serve_config(found)["applications"][0]["args"]).access.drain_timeout_s
+    ray_s = float(data["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+    # Ray reads the variable under this name, in the process that Kubernetes ends.
+    assert hasattr(ray_constants, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S")
+    workers = [group for name, group in ray_groups(found) if name != "head"]
+    for group in workers:
+        spec = group["template"]["spec"]
+        assert drain_s + REPLACEMENT_S <= ray_s < spec["terminationGracePeriodSeconds"] - 10
+        for container in spec["containers"]:
+            # KubeRay writes both; whatever stood here would be the first process instead.
+            assert not {"command", "args", "lifecycle"} & container.keys()
+    # A proxy that drains is unready at once, and Serve looks at it for this long at least.
+    assert ray_s > PROXY_MIN_DRAINING_PERIOD_S + 2 * PROXY_DRAIN_CHECK_PERIOD_S
 
 
 def test_disruption_budgets_are_numbers_about_existing_pods(service: list[Manifest]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
@@ -23,6 +25,7 @@ from serve_app.jobs.settings import JobSettings
 from serve_app.keys import ApiKey, KeyRing, digest_of
 from serve_app.prepare import ScriptOrder
 from serve_app.speech import SpeechOrder
+from tests.unit.api_scene import everything
 from tests.unit.fake_replicas import FakeReplicas
 from tests.unit.ingress_stage import ENGINE, LONG, client_of_app, service
 from tests.unit.job_scene import FAST, scene
@@ -131,6 +134,38 @@ async def test_an_admin_can_delete_a_damaged_job(tmp_path: Path) -> None:
     assert answers["ann"].status_code == 403
     assert answers["root"].json()["deleted"] is True
     assert not (tmp_path / "jobs" / job_id).exists()
+
+
+@pytest.mark.parametrize("what", ["events", "audio?format=mp3"])
+def test_a_stream_that_is_held_is_free_again_when_its_client_leaves(
+    tmp_path: Path, what: str
+) -> None:
+    ring = KeyRing([ApiKey("ann", digest_of("k"), False, KeyLimits(concurrent_streams=1))])
+    head = {"authorization": "Bearer k"}
+    with (
+        everything(tmp_path, ring) as url,
+        httpx.Client(base_url=f"{url}/v1", headers=head, timeout=20) as http,
+    ):
+        # Nothing more comes of it: who listens is silent, and so is the service.
+        job = http.post("/jobs", json={"input": LONG * 20}).json()["id"]
+        assert http.post(f"/jobs/{job}/pause").json()["status"] == "paused"
+        path = f"/jobs/{job}/{what}"
+        with http.stream("GET", path) as held:
+            assert held.status_code == 200
+            refused = http.get(path)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (
+                429,
+                "rate_limit_exceeded",
+            )
+        deadline_s = time.monotonic() + 20
+        while (status := _status(http, path)) == 429 and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert status == 200
+
+
+def _status(http: httpx.Client, path: str) -> int:
+    with http.stream("GET", path) as answer:
+        return answer.status_code
 
 
 async def test_who_stops_listening_to_a_job_lets_go_of_it_at_once(tmp_path: Path) -> None:

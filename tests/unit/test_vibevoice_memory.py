@@ -48,6 +48,7 @@ from serve_app.replica import ReplicaIdentity, Speaker
 from telemetry.speech_metrics import NoSynthesisHook
 from tests.contract.engine_cases import listen
 from tests.tiny_vibevoice import ArrayVoices, checkpoint
+from tests.unit.fake_replicas import pieces_of
 from tests.unit.test_vibevoice_engine import _all, task
 from tests.vibevoice_engine import tiny, tiny_engine
 
@@ -190,7 +191,7 @@ async def test_what_is_too_large_is_split_at_a_sentence_always_alike() -> None:
             voices={"Ada": "v1"},
             on_event=events.append,
         )
-        pieces = [piece async for piece in fan_out.pieces()]
+        pieces = [piece async for piece in pieces_of(fan_out)]
         await engine.close()
         audio = b"".join(piece.chunk.pcm for piece in pieces if isinstance(piece, PartAudio))
         return events, [piece for piece in pieces if isinstance(piece, PartEnd)], audio
