@@ -89,6 +89,7 @@ def build(args: dict[str, Any]) -> Application:
         health_check_period_s=5,
         health_check_timeout_s=20,
         graceful_shutdown_timeout_s=drain_s,
+        graceful_shutdown_wait_loop_s=_DRAIN_LOOK_S,
         max_constructor_retry_count=settings.max_constructor_retries,
     ).bind(args)
     ingress = Ingress.options(  # type: ignore[attr-defined]

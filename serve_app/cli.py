@@ -21,6 +21,7 @@ from serve_app.config import api_key, load_serve_file, otlp_endpoint
 from serve_app.errors import NotReadyError, ServeError
 from serve_app.keys import key_entry, new_key
 from serve_app.report_command import report
+from serve_app.transport import Transport, best_transport
 from telemetry.body import to_json
 from telemetry.cluster import ClusterSnapshot, ClusterView
 from telemetry.here import ThisNode
@@ -54,11 +55,20 @@ def serve(
     address: Annotated[
         str | None, typer.Option(help="Join this Ray cluster ('auto', or host:port).")
     ] = None,
+    transport: Annotated[
+        Transport | None,
+        typer.Option(help="How HTTP reaches the service; HAProxy where Ray brings it along."),
+    ] = None,
 ) -> None:
     """Serve until interrupted."""
     file = load_serve_file(config)
     with local.running(
-        file, host=host, port=port, address=address, environment=local.ray_environment()
+        file,
+        host=host,
+        port=port,
+        address=address,
+        environment=local.ray_environment(),
+        transport=transport or best_transport(),
     ) as service:
         if file.settings.access.keys == "off":
             screen.console.print(f"WARNING: {KEYS_OFF}", style="bold red", soft_wrap=True)

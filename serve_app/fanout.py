@@ -31,14 +31,14 @@ from typing import Any
 
 from serve_app.core.fair import Places
 from serve_app.core.plan import PlannedSegment
-from serve_app.pieces import Delivery, FanOutRules, Piece, Speak
+from serve_app.pieces import Batch, Delivery, FanOutRules, Speak
 from serve_app.takes import SegmentRun
 
 TaskOptions = tuple[tuple[str, float], ...]
 
 
 class FanOut:
-    """One script's way over the replicas; iterate :meth:`pieces` once.
+    """One script's way over the replicas; iterate :meth:`batches` once.
 
     Args:
         segments: The plan, in order, or the beginning of it.
@@ -71,8 +71,8 @@ class FanOut:
         self._speak, self._pool, self._rules = speak, pool, rules
         self._voices, self._options, self._on_event = voices, options, on_event
 
-    async def pieces(self) -> AsyncGenerator[Piece, None]:
-        """Yield audio and ends of parts, in plan order.
+    async def batches(self) -> AsyncGenerator[Batch, None]:
+        """Yield audio and ends of parts, in plan order, as many at once as there are.
 
         Raises:
             ServeError: The stream can't go on; what was yielded is a true beginning.
@@ -84,9 +84,9 @@ class FanOut:
                 run = self._window[0]
                 run.open()
                 async with aclosing(run.delivered()) as delivered:
-                    async for piece in delivered:
+                    async for batch in delivered:
                         self._fill()
-                        yield piece
+                        yield batch
                 self._window.popleft()
                 self._fill()
         finally:

@@ -12,13 +12,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from serve_app.config import IMPORT_PATH, ServeFile
 from serve_app.errors import ConfigError
+from serve_app.transport import HaProxy, Transport
 from telemetry.otel import TRACE_DIR, tracing_environment
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ RAY_ENVIRONMENT: Mapping[str, str] = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
+    # Heads of requests within bounds, in the proxies that read them.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.ingress.head:install",
 }
 
 
@@ -66,6 +70,7 @@ def running(
     address: str | None = None,
     environment: Mapping[str, str],
     quiet: bool = False,
+    transport: Transport = "proxy",
 ) -> Iterator[LocalService]:
     """Start the applications of a Serve config; stop on exit whatever was started here.
 
@@ -75,10 +80,44 @@ def running(
         address: Join this Ray cluster instead of starting one.
         environment: Variables for Ray's processes, from :func:`ray_environment`.
         quiet: Keep Ray's log lines out of this terminal.
+        transport: How HTTP reaches the ingress; a cluster that runs already has its own.
+
     Raises:
         ConfigError: The config does not fit Ray's schema or this cluster.
     """
-    os.environ.update(environment)
+    host, port = host or file.host, file.port if port is None else port
+    with ExitStack() as stack:
+        haproxy = None
+        if transport == "haproxy" and address is None:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="vvs-")))
+            haproxy = HaProxy.open(folder)
+            environment = {**environment, **haproxy.environment(host)}
+        stack.enter_context(_environment(environment))
+        service = stack.enter_context(_running(file, host, port, address, quiet=quiet))
+        if haproxy is not None and not haproxy.wait():
+            logger.warning("HAProxy does not reach the ingress; Serve's own proxy stands in")
+        yield service
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _running(
+    file: ServeFile, host: str, port: int, address: str | None, *, quiet: bool
+) -> Iterator[LocalService]:
     import ray  # noqa: PLC0415 - after the environment is set
     from ray import serve  # noqa: PLC0415
 
@@ -87,7 +126,6 @@ def running(
     from telemetry.watch_actor import stop_watch  # noqa: PLC0415
 
     check_serve_config(file.raw)
-    host, port = host or file.host, file.port if port is None else port
     started_ray = not ray.is_initialized()
     if started_ray:
         _init(address, quiet=quiet)

@@ -200,10 +200,12 @@ class Outcomes:
     def __init__(self, limit: int = 512, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit, self.clock = limit, clock
         self._by_id: OrderedDict[str, Outcome] = OrderedDict()
+        self._running: list[Outcome] = []
 
     def add(self, outcome: Outcome) -> None:
         """Remember a stream that starts; the oldest that no longer runs makes room."""
         self._by_id[outcome.request_id] = outcome
+        self._running.append(outcome)
         self._by_id.move_to_end(outcome.request_id)
         while len(self._by_id) > self._limit:
             ended = (key for key, kept in self._by_id.items() if kept.state != "running")
@@ -220,7 +222,7 @@ class Outcomes:
     def next_end_s(self) -> int:
         """Whole seconds until a stream is likely to end, by how long the last ones took."""
         now_s = self.clock()
-        running = [kept for kept in self._by_id.values() if kept.state == "running"]
+        running = self._still_running()
         ended = [kept.wall_s for kept in self._by_id.values() if kept.wall_s is not None]
         return next_end_s(
             ended[-_RATE_FROM:],
@@ -231,4 +233,9 @@ class Outcomes:
     @property
     def running(self) -> int:
         """Streams that run right now."""
-        return sum(1 for outcome in self._by_id.values() if outcome.state == "running")
+        return len(self._still_running())
+
+    def _still_running(self) -> list[Outcome]:
+        """Asked with each request: it looks at those that ran lately, not at all remembered."""
+        self._running = [outcome for outcome in self._running if outcome.state == "running"]
+        return self._running

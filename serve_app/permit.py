@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from serve_app.errors import CardPausedError
+from serve_app.pieces import TakeItem
 from telemetry.core.thermal import GuardState, slots_of
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ class Refused:
 
     replica: str
     why: str
+
+
+TakeBatch = tuple[TakeItem | Refused, ...]
+"""One item of a replica's stream: what of a take was ready at once, or a refusal."""
 
 
 class Permit:

@@ -118,6 +118,8 @@ class PartEnd:
 
 
 Piece = PartAudio | PartEnd
+Batch = tuple[Piece, ...]
+"""Neighbours that came together; a part's end is the last of its batch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,10 @@ from serve_app.voice_desk import VoiceDesk
 from serve_app.voice_roster import LibraryReplicas, open_roster
 from serve_app.watching import report_schedule, telemetry_config
 from telemetry import logs
-from telemetry.actor import RayCluster
 from telemetry.body import to_json
 from telemetry.cluster import ClusterView
 from telemetry.otel import flush_spans, start_metrics
+from telemetry.ray_cluster import RayCluster
 from telemetry.speech_metrics import RequestMetrics
 from telemetry.watch_actor import WatchLink, ensure_watch
 
@@ -172,5 +172,7 @@ class IngressParts:
             await asyncio.sleep(_WATCH_PERIOD_S)
 
     async def _metrics(self, since: float | None) -> dict[str, Any]:
-        snapshot, alerts = await asyncio.gather(self._view.gather(since), self._fleet.alerts())
-        return dict(to_json(snapshot, alerts))
+        snapshot, alerts, channels = await asyncio.gather(
+            self._view.gather(since), self._fleet.alerts(), self._fleet.channels()
+        )
+        return dict(to_json(snapshot, alerts, channels))

@@ -12,16 +12,17 @@ from ray import serve
 
 from serve_app.capacity import load_name
 from serve_app.config import Settings
-from serve_app.engines.base import SpeakTask
+from serve_app.engines.base import Chunk, SpeakTask
 from serve_app.engines.registry import create
 from serve_app.errors import CardPausedError
-from serve_app.permit import Permit, Refused
+from serve_app.gather import gathered
+from serve_app.permit import Permit, Refused, TakeBatch
 from serve_app.pieces import TakeItem
 from serve_app.replica import ReplicaIdentity, ReplicaInfo, Speaker
 from serve_app.watching import telemetry_config
 from telemetry import logs
-from telemetry.actor import NodeLink, assigned_card, local_actor
 from telemetry.card_spans import CardSpans
+from telemetry.node_link import NodeLink, assigned_card, local_actor
 from telemetry.otel import Metrics, flush_spans, start_metrics
 from telemetry.speech_metrics import NoSynthesisHook, SynthesisMetrics
 
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _ACTOR_TIMEOUT_S = 15.0
 _LOAD_PERIOD_S = 5.0
+_BATCH_BYTES = 256 * 1024
+"""Of PCM in one item of a stream between processes: about five seconds."""
 
 
 class RunningReplica:
@@ -36,11 +39,12 @@ class RunningReplica:
 
     Args:
         speaker: Speaks.
+        link: The speaker's line to its node.
         metrics: Its exporter, or None where nothing is exported.
     """
 
-    def __init__(self, speaker: Speaker, metrics: Metrics | None) -> None:
-        self.speaker, self._metrics = speaker, metrics
+    def __init__(self, speaker: Speaker, link: NodeLink, metrics: Metrics | None) -> None:
+        self.speaker, self._link, self._metrics = speaker, link, metrics
         self._background = (
             asyncio.create_task(self._report_load()),
             asyncio.create_task(speaker.permit.follow()),
@@ -51,12 +55,18 @@ class RunningReplica:
         """Engine, card and slots."""
         return self.speaker.info
 
-    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem | Refused, None]:
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeBatch, None]:
         """Speak one segment, or refuse it.
 
         Raises:
             ServeError: As the engine's.
         """
+        spoken = gathered(self._spoken(task), _size_bytes, _BATCH_BYTES)
+        async with aclosing(spoken) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _spoken(self, task: SpeakTask) -> AsyncGenerator[TakeItem | Refused, None]:
         try:
             async with aclosing(self.speaker.speak(task)) as items:
                 async for item in items:
@@ -70,6 +80,7 @@ class RunningReplica:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.speaker.close()
+        self._link.flush()
         await asyncio.to_thread(flush_spans)
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
@@ -78,6 +89,10 @@ class RunningReplica:
         while True:
             self.speaker.report_load()
             await asyncio.sleep(_LOAD_PERIOD_S)
+
+
+def _size_bytes(item: TakeItem | Refused) -> int:
+    return len(item.pcm) if isinstance(item, Chunk) else 0
 
 
 async def start_replica(settings: Settings) -> RunningReplica:
@@ -117,4 +132,4 @@ async def start_replica(settings: Settings) -> RunningReplica:
         await speaker.close()
         raise
     logger.info("replica %s speaks with %s on card %s", replica, engine.info.model, card)
-    return RunningReplica(speaker, metrics)
+    return RunningReplica(speaker, link, metrics)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 
 from serve_app.core.audio import Pcm, pcm_from_bytes
 from serve_app.core.stitch import Stitcher, StitchRules
 from serve_app.encode import Encoder
-from serve_app.pieces import Part, PartAudio, Piece
+from serve_app.engines.base import Chunk
+from serve_app.pieces import Batch, Part, PartAudio, Piece
 from serve_app.request_watch import RequestWatch
 from serve_app.tempo import Tempo
 
@@ -46,9 +48,9 @@ class Renderer:
         """Samples handed to the encoder so far."""
         return self._samples_out
 
-    def push(self, piece: Piece) -> bytes:
-        """Stitch and encode one piece; returns the bytes that are ready."""
-        return self._exclusive(lambda: self._push(piece))
+    def push(self, batch: Batch) -> bytes:
+        """Stitch and encode pieces; returns the bytes that are ready."""
+        return self._exclusive(lambda: b"".join(map(self._push, _joined(batch))))
 
     def close(self) -> bytes:
         """Finish the stream; returns its last bytes."""
@@ -101,3 +103,20 @@ class Renderer:
             return b""
         with self._watch.encode.on():
             return self._encoder.encode(pcm)
+
+
+def _joined(batch: Batch) -> Iterator[Piece]:
+    """The batch with neighbours of one voice made one: the stitcher costs by the chunk."""
+    for (_, voice, spoken), group in groupby(batch, _voice_of):
+        pieces = list(group)
+        if spoken and len(pieces) > 1:
+            pcm = b"".join(piece.chunk.pcm for piece in pieces if isinstance(piece, PartAudio))
+            yield PartAudio(pieces[0].part, Chunk(pcm, voice))
+        else:
+            yield from pieces
+
+
+def _voice_of(piece: Piece) -> tuple[int, str | None, bool]:
+    if isinstance(piece, PartAudio):
+        return id(piece.part), piece.chunk.voice, True
+    return id(piece.part), None, False

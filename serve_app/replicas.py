@@ -90,11 +90,12 @@ class ReplicaHandle:
         with span.active():
             response = self._streaming.speak.remote(task, self._refused())
         try:
-            async for item in response:
-                if isinstance(item, Refused):
-                    self._refused_s[item.replica] = self._clock()
-                    raise CardPausedError(item.why)
-                yield item
+            async for batch in response:
+                for item in batch:
+                    if isinstance(item, Refused):
+                        self._refused_s[item.replica] = self._clock()
+                        raise CardPausedError(item.why)
+                    yield item
         except RayTaskError as error:
             raise own_error(error) from error
         except RayActorError as error:

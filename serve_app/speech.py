@@ -36,6 +36,8 @@ from serve_app.request_watch import NoRequestHook, RequestHook, RequestWatch
 from telemetry.spans import open_span
 
 _ADMIT_LOOK_S = 0.5
+_PLANNED_AT_ONCE = 300
+"""Characters that are planned in less time than a thread costs: well under a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,10 @@ class SpeechService:
         self._admit()
         watch = RequestWatch(engine.name, engine.model, simulated=engine.name == "simulated")
         with watch.plan.on():
-            draft = await asyncio.to_thread(self._draft, order, engine)
+            if order.script.characters <= _PLANNED_AT_ONCE:
+                draft = self._draft(order, engine)
+            else:
+                draft = await asyncio.to_thread(self._draft, order, engine)
         self._refuse_crowd(order)  # others may have come meanwhile
         request_id = order.request_id or uuid.uuid4().hex
         prepared = draft.prepared
@@ -287,12 +292,12 @@ class SpeechService:
     async def _rendered(
         self, fan_out: FanOut, renderer: Renderer, outcome: Outcome
     ) -> AsyncGenerator[bytes, None]:
-        async with aclosing(fan_out.pieces()) as pieces:
-            async for piece in pieces:
-                ready = await asyncio.to_thread(renderer.push, piece)
+        async with aclosing(fan_out.batches()) as batches:
+            async for batch in batches:
+                ready = await asyncio.to_thread(renderer.push, batch)
                 outcome.samples_sent = renderer.samples_out
-                if isinstance(piece, PartEnd):
-                    outcome.part_done(piece)
+                if isinstance(batch[-1], PartEnd):
+                    outcome.part_done(batch[-1])
                 if ready:
                     outcome.sound(self.outcomes.clock())
                     yield ready
@@ -325,6 +330,9 @@ async def _planned_rest(
 ) -> tuple[PlannedSegment, ...]:
     await taken.wait()
     with outcome.watch.plan.on():
-        rest = await asyncio.to_thread(tuple, draft.rest)
+        if draft.prepared.report.characters <= _PLANNED_AT_ONCE:
+            rest = tuple(draft.rest)
+        else:
+            rest = await asyncio.to_thread(tuple, draft.rest)
     outcome.planned(rest)
     return rest

@@ -14,8 +14,7 @@ from ray import serve
 
 if TYPE_CHECKING:
     from serve_app.engines.base import SpeakTask
-    from serve_app.permit import Refused
-    from serve_app.pieces import TakeItem
+    from serve_app.permit import TakeBatch
     from serve_app.replica import ReplicaInfo
 
 
@@ -37,16 +36,16 @@ class Synth:
         self,
         task: SpeakTask,
         refused: tuple[str, ...] = (),  # noqa: ARG002 - read by the router
-    ) -> AsyncGenerator[TakeItem | Refused, None]:
+    ) -> AsyncGenerator[TakeBatch, None]:
         """Speak one segment; the first item says that a slot was found, or that none is given.
 
         Args:
             task: The segment.
             refused: Replicas that would refuse it; see :mod:`serve_app.routing`.
         """
-        async with aclosing(self._replica.speak(task)) as items:
-            async for item in items:
-                yield item
+        async with aclosing(self._replica.speak(task)) as batches:
+            async for batch in batches:
+                yield batch
 
     async def describe(self) -> ReplicaInfo:
         """Engine, card and slots of this replica, which has spoken a test sentence."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from hashlib import sha256
@@ -37,6 +37,7 @@ from serve_app.errors import (
     TakeMismatchError,
 )
 from serve_app.pieces import (
+    Batch,
     Delivery,
     FanOutRules,
     Part,
@@ -52,6 +53,7 @@ from serve_app.pieces import (
 _DIGEST_DIGITS = 12
 MAX_SPLITS = 3
 """How often a part is halved that no take of is good."""
+_BATCH_BYTES = 256 * 1024
 _RUNAWAY_FACTOR, _RUNAWAY_SLACK_S = 3.0, 15.0
 _FREE_SLOT, _FIRST_SOUND, _NEXT_CHUNK = "a free slot", "the first sound", "the next chunk"
 
@@ -118,7 +120,7 @@ class SegmentRun:
         """The listener waits for this segment now."""
         self._open = True
 
-    async def delivered(self) -> AsyncGenerator[Piece, None]:
+    async def delivered(self) -> AsyncGenerator[Batch, None]:
         """Yield the pieces as they come; they count as sent once yielded.
 
         Raises:
@@ -126,18 +128,26 @@ class SegmentRun:
         """
         while True:
             while self._pieces:
-                track, piece = self._pieces.popleft()
-                if isinstance(piece, PartAudio):
-                    self._held_bytes -= len(piece.chunk.pcm)
-                    self._taken_bytes += len(piece.chunk.pcm)
-                    track.outgoing.leave(piece.chunk.pcm)
-                yield piece
+                yield tuple(self._next_batch())
             if self._error is not None:
                 raise self._error
             if self._finished:
                 return
             self._changed.clear()
             await self._changed.wait()
+
+    def _next_batch(self) -> Iterator[Piece]:
+        """Pieces up to the end of a part, or to a bound."""
+        size_bytes = 0
+        while self._pieces and size_bytes < _BATCH_BYTES:
+            track, piece = self._pieces.popleft()
+            yield piece
+            if isinstance(piece, PartEnd):
+                return
+            size_bytes += len(piece.chunk.pcm)
+            self._held_bytes -= len(piece.chunk.pcm)
+            self._taken_bytes += len(piece.chunk.pcm)
+            track.outgoing.leave(piece.chunk.pcm)
 
     async def work(self, pool: Places, owner: Hashable) -> None:
         """Speak the segment; errors are kept for :meth:`delivered`."""

@@ -10,10 +10,12 @@ from tests.bench import (
     fleet,
     heat,
     jobs,
+    jobs_ray,
     leaving,
     malformed,
     overhead,
     piper_speed,
+    play,
     sampler,
     scale,
     storm,
@@ -37,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], Sequence[str]]] = {
     "core": core_speed.run,
     "fleet": fleet.run,
     "jobs": jobs.run,
+    "jobs-ray": jobs_ray.run,
     "piper": piper_speed.run,
     "scale": scale.run,
     "vibevoice": vibevoice_batching.run,
@@ -48,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[], Sequence[str]]] = {
 }
 STORMS: dict[str, Callable[[], Sequence[str]]] = {
     "malformed": malformed.run,
+    "play": play.run,
     "storm": storm.run,
     "telemetry-cost": telemetry_cost.run,
 }

@@ -13,6 +13,7 @@ import yaml
 
 from serve_app import local
 from serve_app.config import load_serve_file
+from serve_app.transport import Transport
 from tests.processes import free_port, rss_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,9 @@ def serving(config: str) -> Iterator[str]:
 
 @contextmanager
 def serving_args(
-    args: dict[str, Any], environment: Mapping[str, str] | None = None
+    args: dict[str, Any],
+    environment: Mapping[str, str] | None = None,
+    transport: Transport = "proxy",
 ) -> Iterator[str]:
     """The URL of a service with these settings, and Ray's variables changed so."""
     application = {
@@ -48,6 +51,7 @@ def serving_args(
             port=free_port(),
             environment={**local.ray_environment(), **(environment or {})},
             quiet=True,
+            transport=transport,
         ) as service:
             yield service.url
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from serve_app.engines.base import Chunk, SpeakTask, SpeechEnd
 from serve_app.errors import EngineCrashedError, EngineMemoryError
-from serve_app.pieces import SpeechReport, Started, TakeItem
+from serve_app.fanout import FanOut
+from serve_app.pieces import Piece, SpeechReport, Started, TakeItem
 from telemetry.core.sample import SynthesisRecord
 
 RATE_HZ = 24_000
+
+
+async def pieces_of(fan_out: FanOut) -> AsyncGenerator[Piece, None]:
+    """What a fan-out delivers, one by one; closing it closes the fan-out."""
+    async with aclosing(fan_out.batches()) as batches:
+        async for batch in batches:
+            for piece in batch:
+                yield piece
 
 
 def tone(task: SpeakTask) -> bytes:

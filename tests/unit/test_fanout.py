@@ -17,7 +17,7 @@ from serve_app.engines.base import SpeakTask
 from serve_app.errors import SegmentFailedError, TakeMismatchError
 from serve_app.fanout import FanOut
 from serve_app.pieces import Delivery, FanOutRules, PartAudio, PartEnd
-from tests.unit.fake_replicas import FakeReplicas
+from tests.unit.fake_replicas import FakeReplicas, pieces_of
 
 TEXT = "\n\n".join(
     f"Paragraph number {n} tells a short story about a ship. It sails on, and on, and on. "
@@ -39,7 +39,7 @@ async def heard(
     pool = FairPool(width)
     fan_out = FanOut(planned(), replicas.speak, pool, rules, voices=VOICES, on_event=events.append)
     audio, done = bytearray(), []
-    async for piece in fan_out.pieces():
+    async for piece in pieces_of(fan_out):
         if isinstance(piece, PartAudio):
             audio += piece.chunk.pcm
         elif piece.last:
@@ -183,7 +183,7 @@ async def test_a_plan_that_comes_late_changes_no_byte(known: int, turns: int) ->
 
     arriving = asyncio.create_task(arrive())
     fan_out = FanOut(segments[:known], replicas.speak, FairPool(4), RULES, voices=VOICES, rest=rest)
-    pieces = [piece async for piece in fan_out.pieces()]
+    pieces = [piece async for piece in pieces_of(fan_out)]
     await arriving
     audio = b"".join(piece.chunk.pcm for piece in pieces if isinstance(piece, PartAudio))
     assert audio == undisturbed
@@ -199,7 +199,7 @@ async def test_a_plan_that_fails_ends_the_stream_behind_what_was_planned() -> No
     )
     done = []
     with pytest.raises(RuntimeError, match="no plan"):
-        async for piece in fan_out.pieces():
+        async for piece in pieces_of(fan_out):
             done += [piece.part.index] if isinstance(piece, PartEnd) else []
     assert done == [0, 1]
 
@@ -208,7 +208,7 @@ async def test_leaving_does_not_wait_for_the_plan() -> None:
     replicas = FakeReplicas()
     rest: asyncio.Future[tuple[PlannedSegment, ...]] = asyncio.get_running_loop().create_future()
     fan_out = FanOut(planned()[:1], replicas.speak, FairPool(4), RULES, voices=VOICES, rest=rest)
-    pieces = fan_out.pieces()
+    pieces = pieces_of(fan_out)
     async with asyncio.timeout(5):
         assert isinstance(await anext(pieces), PartAudio)
         await pieces.aclose()
@@ -222,7 +222,7 @@ async def test_leaving_cancels_every_child_at_once() -> None:
     fan_out = FanOut(planned(), replicas.speak, pool, RULES, voices=VOICES)
 
     async def listen() -> None:
-        async for _ in fan_out.pieces():
+        async for _ in pieces_of(fan_out):
             pass
 
     listener = asyncio.create_task(listen())
@@ -245,7 +245,7 @@ async def test_no_further_ahead_than_the_bounds() -> None:
     ):
         replicas = FakeReplicas()
         fan_out = FanOut(segments, replicas.speak, FairPool(64), rules, voices=VOICES)
-        pieces = fan_out.pieces()
+        pieces = pieces_of(fan_out)
         await anext(pieces)  # the listener takes one piece and then reads no further
         for _ in range(5000):
             await asyncio.sleep(0)
@@ -275,6 +275,6 @@ async def test_ends_carry_the_report_of_the_take_that_counted() -> None:
     fan_out = FanOut(
         planned(), FakeReplicas(fault_on(1, "crash")).speak, FairPool(2), RULES, voices=VOICES
     )
-    ends = [piece async for piece in fan_out.pieces() if isinstance(piece, PartEnd)]
+    ends = [piece async for piece in pieces_of(fan_out) if isinstance(piece, PartEnd)]
     assert all(end.verdict.ok and end.report.record.audio_s > 0 for end in ends)
     assert [end.part.index for end in ends] == list(range(len(planned())))

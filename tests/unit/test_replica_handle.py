@@ -20,8 +20,8 @@ class Answer:
         self.items, self.cancelled = items, False
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        for item in self.items:
-            yield item
+        if self.items:
+            yield tuple(self.items)
 
     def cancel(self) -> None:
         self.cancelled = True

