@@ -11,6 +11,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Two processes of tests share two cores: pools of threads that spin for each other cost both.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's processes would otherwise give way to every other test, and theirs is the longest queue.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 # A deadline would make a property fail on a busy machine: timings belong into the benchmarks.
 settings.register_profile(
@@ -19,16 +23,28 @@ settings.register_profile(
 settings.load_profile("shared")
 
 
-class OneCluster(LoadScopeScheduling):  # type: ignore[misc] # xdist is typed in part only
-    """Spreads single tests over the processes, but all that start Ray go to one of them.
+# These start clusters of their own, which never meet the shared one.
+OWN_CLUSTERS = (
+    "tests/integration/test_cards_service.py",
+    "tests/integration/test_heat.py",
+    "tests/integration/test_telemetry_ray.py",
+    "tests/integration/test_transport.py",
+)
 
-    They share a cluster. xdist's own groups change the ids of tests, which pytest 9.2 ignores.
+
+class ClusterQueues(LoadScopeScheduling):  # type: ignore[misc] # xdist is typed in part only
+    """Spreads single tests over the processes, but those that share a cluster go to one of them.
+
+    Tests with clusters of their own go, one after another, to another process. xdist's own groups
+    change the ids of tests, which pytest 9.2 ignores.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "ray" if nodeid.startswith("tests/integration/") else nodeid
+        if nodeid.startswith(OWN_CLUSTERS):
+            return "own clusters"
+        return "shared cluster" if nodeid.startswith("tests/integration/") else nodeid
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneCluster:
-    """The most tests of one scope go first, which is those that start Ray."""
-    return OneCluster(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ClusterQueues:
+    """The most tests of one scope go first, which is those that start Ray; single ones fill up."""
+    return ClusterQueues(config, log)

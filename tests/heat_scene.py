@@ -20,8 +20,8 @@ from tests.driver.build import build, cards, environment, write_state
 from tests.integration.conftest import application
 from tests.processes import free_port, pids_of
 
-PATIENCE_S = 90.0
-CARDS = 4
+PATIENCE_S, START_S = 90.0, 180.0
+CARDS = 8
 COOL, HOT = 50, 78
 UUIDS = tuple(card.uuid for card in cards(CARDS))
 SCENE = "\n".join(
@@ -83,9 +83,9 @@ class HotService:
         return [pid for pid in found if self.process.pid in _ancestors(pid)]
 
 
-def first(holds: Callable[[], Any]) -> Any:
+def first(holds: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """The first true answer; a service that is not there yet counts as no answer."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + patience_s
     while time.monotonic() < deadline_s:
         try:
             if answer := holds():
@@ -98,7 +98,7 @@ def first(holds: Callable[[], Any]) -> Any:
 
 @contextmanager
 def hot_service(
-    folder: Path, telemetry: dict[str, Any], *, real_time_factor: float = 0.02
+    folder: Path, telemetry: dict[str, Any], *, real_time_factor: float = 0.04
 ) -> Iterator[HotService]:
     """A service with cool cards that is ready."""
     settings = {
@@ -110,11 +110,11 @@ def hot_service(
         "cards": "nvml",
         "replicas": "every_card",
         "replica_cpus": 0.1,
-        "access": {"keys": "off"},
+        "access": {"keys": "off", "drain_timeout_s": 2},
         "telemetry": telemetry,
     }
     config, state, port = folder / "config.yaml", folder / "cards.state", free_port()
-    config.write_text(yaml.safe_dump({"applications": [application("vibevoice", "/", settings)]}))
+    config.write_text(yaml.safe_dump({"applications": [application("hot", "/", settings)]}))
     write_state(state, [replace(card, temp=COOL) for card in cards(CARDS)])
     command: Sequence[str | Path] = [
         Path(sys.executable).with_name("vibevoice-serve"),
@@ -129,7 +129,7 @@ def hot_service(
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
-            first(lambda: http.get("/readyz").status_code == 200)
+            first(lambda: http.get("/readyz").status_code == 200, START_S)
             yield HotService(http, state, process)
     finally:
         process.send_signal(signal.SIGTERM)

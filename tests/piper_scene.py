@@ -13,9 +13,9 @@ from serve_app.engines.base import Engine, Line, SpeakTask
 SCENE = (Path(__file__).parents[1] / "configs" / "examples" / "scene.txt").read_text("utf-8")
 
 
-def tasks(engine: Engine) -> list[SpeakTask]:
+def tasks(engine: Engine, text: str = SCENE) -> list[SpeakTask]:
     """The scene's segments, in order, with the voices and seeds that a request gets."""
-    script = parse(SCENE)
+    script = parse(text)
     voices = cast(script.speakers, {voice.id: voice.name for voice in engine.info.voices})
     made = []
     for item in plan(script, voices=voices, revision=engine.info.revision).segments:

@@ -42,7 +42,7 @@ from tests.asr import hear, recall_by_tenths, word_recall
 from tests.contract.engine_cases import listen, piper_model, speak
 
 PLAY = (Path(__file__).parents[1] / "data" / "play_1.txt").read_text("utf-8").splitlines()
-TURNS = [turn.split(": ", 1)[1] for turn in PLAY[143:183] if len(turn) > 120][:4]
+TURNS = [turn.split(": ", 1)[1] for turn in PLAY[143:183] if 120 < len(turn) < 600][:4]
 
 
 @pytest.fixture

@@ -68,7 +68,8 @@ def application(name: str, prefix: str, args: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
+# Of the package, not of the session: single tests that follow in this process need no cluster.
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     path = tmp_path_factory.mktemp("serve") / "config.yaml"
     applications = [
@@ -77,7 +78,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     ]
     path.write_text(yaml.safe_dump({"applications": applications}))
     with OtlpReceiver() as otlp:
-        environment = {**otlp.environment(), "OTEL_METRIC_EXPORT_INTERVAL": "1000"}
+        # A dozen processes export: as often as the receiver would have it, they do little else.
+        seldom = {"OTEL_METRIC_EXPORT_INTERVAL": "3000", "OTEL_BSP_SCHEDULE_DELAY": "500"}
+        environment = {**otlp.environment(), **seldom}
         with (
             pytest.MonkeyPatch.context() as patch,
             local.running(

@@ -1,6 +1,8 @@
-"""Cards that grow too hot and cool again while a service speaks: nobody's request fails.
+"""A service on eight cards: all speak, and when they grow too hot and cool nobody's request fails.
 
-The service runs as a process of its own on the stand-in driver's cards.
+Ray finds the cards of a driver by itself and pins a replica to each. The driver is the stand-in
+library, found through the environment at a process' start: the service runs as a process of its
+own.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.contract.test_notify import web_server
-from tests.heat_scene import LONG_SCENE, UUIDS, HotService, first, hot_service, kill
+from tests.heat_scene import HOT, LONG_SCENE, UUIDS, HotService, first, hot_service, kill
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -44,6 +46,26 @@ def told(posts: list[dict[str, Any]], kind: str, uuid: str) -> bool:
         for post in posts
         for line in post["message"].splitlines()
     )
+
+
+def test_every_card_speaks_and_is_read(scene: Scene) -> None:
+    service, _ = scene
+    outcome = service.outcome(service.post(LONG_SCENE))
+    assert set(outcome["cards"]) == set(UUIDS)
+    body = service.http.get("/get_metrics").json()
+    assert {card["uuid"] for card in body["cards"]} == set(UUIDS)
+    assert not any(card["simulated"] for card in body["cards"])
+    service.heat(0)
+    seen = first(
+        lambda: [
+            card["temp"]
+            for card in service.http.get("/get_metrics").json()["cards"]
+            if card["uuid"] == UUIDS[0] and card["temp"] == HOT
+        ]
+    )
+    assert seen == [HOT]
+    service.heat()
+    service.speak_until(lambda cards: cards == set(UUIDS))
 
 
 def test_a_hot_card_gets_no_new_segment_until_it_is_cool(scene: Scene) -> None:

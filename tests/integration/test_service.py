@@ -95,18 +95,34 @@ def test_a_killed_replica_changes_no_byte(
     model = http.get(f"{prefix}/v1/models").json()["data"][0]["id"]
     body = {"model": model, "voice": "auto", "response_format": "pcm", "input": text}
     undisturbed = http.post(f"{prefix}/v1/audio/speech", json=body).content
-    before = pids_of(title)
+    # A kill between two of the replica's segments disturbs nobody, and is tried again.
+    for _ in range(3):
+        before = pids_of(title)
+        disturbed, outcome = speak_while_killed(http, prefix, body, before[0])
+        assert outcome["status"] == "complete"
+        assert disturbed == undisturbed
+        wait_until_replaced(title, before)
+        if outcome["retries"] >= 1:
+            return
+    pytest.fail("no kill met a replica that spoke")
+
+
+def speak_while_killed(
+    http: httpx.Client, prefix: str, body: dict[str, Any], pid: int
+) -> tuple[bytes, dict[str, Any]]:
+    """The samples of a request in whose course a process is killed, and what became of it."""
     with http.stream("POST", f"{prefix}/v1/audio/speech", json=body) as answer:
         request_id = answer.headers["x-request-id"]
         chunks = answer.iter_raw()
-        disturbed = next(chunks)
+        heard = next(chunks)
         wait_until(lambda: outcome_of(http, request_id, prefix)["segments_done"] >= 1)
-        os.kill(before[0], signal.SIGKILL)
-        disturbed += b"".join(chunks)
-    outcome = outcome_of(http, request_id, prefix)
-    assert outcome["status"] == "complete"
-    assert disturbed == undisturbed
-    assert outcome["retries"] >= 1
+        os.kill(pid, signal.SIGKILL)
+        heard += b"".join(chunks)
+    return heard, outcome_of(http, request_id, prefix)
+
+
+def wait_until_replaced(title: str, before: list[int]) -> None:
+    """Wait until another process stands in for the first of those that were there."""
     wait_until(lambda: len(set(pids_of(title)) - {before[0]}) >= len(before))
 
 

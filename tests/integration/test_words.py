@@ -1,4 +1,4 @@
-"""No word lost: a recogniser hears the service's scene as well as it hears the raw engine."""
+"""No word lost: a recogniser hears the end of a scene from the service as from the raw engine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from tests.asr import hear, recall_by_tenths, word_recall
 from tests.integration.conftest import Cluster
 from tests.piper_scene import SCENE, tasks
 
+# All four speakers; its longest turn and its shortest ones.
+END = "\n".join(SCENE.splitlines()[18:])
+
 pytestmark = [pytest.mark.integration, pytest.mark.asr, pytest.mark.timeout(300)]
 
 
 def raw_scene() -> np.ndarray:
-    """The scene's segments by the engine alone, with the same voices and seeds, end to end."""
+    """The end's segments by the engine alone, with the same voices and seeds, end to end."""
     engine = create("piper", {"slots": 2})
 
     async def spoken() -> list[bytes]:
@@ -29,7 +32,7 @@ def raw_scene() -> np.ndarray:
                 [item.pcm async for item in engine.speak(made[number]) if isinstance(item, Chunk)]
             )
 
-        made = tasks(engine)
+        made = tasks(engine, END)
         try:
             return await asyncio.gather(*(one(number) for number in range(len(made))))
         finally:
@@ -39,16 +42,14 @@ def raw_scene() -> np.ndarray:
 
 
 def service_scene(url: str) -> np.ndarray:
-    body = {"model": "tts-1", "voice": "auto", "response_format": "pcm", "input": SCENE}
+    body = {"model": "tts-1", "voice": "auto", "response_format": "pcm", "input": END}
     answer = httpx.post(f"{url}/v1/audio/speech", json=body, timeout=200)
     assert answer.status_code == 200, answer.text
     return np.frombuffer(answer.content, "<i2")
 
 
 def test_no_word_is_lost_on_the_way(cluster: Cluster, tmp_path: Path) -> None:
-    written = " ".join(
-        paragraph.text for turn in parse(SCENE).turns for paragraph in turn.paragraphs
-    )
+    written = " ".join(paragraph.text for turn in parse(END).turns for paragraph in turn.paragraphs)
     served, raw = hear(service_scene(cluster.piper_url)), hear(raw_scene())
     (tmp_path / "served.txt").write_text(served)
     (tmp_path / "raw.txt").write_text(raw)
