@@ -22,7 +22,7 @@ from serve_app.jobs.handle import JobsHandle
 from serve_app.jobs.hearing import Ears
 from serve_app.jobs.order import JobOrder
 from serve_app.jobs.settings import AsrSettings, JobSettings
-from serve_app.pieces import TakeItem
+from serve_app.permit import TakeBatch
 from serve_app.replica import ReplicaInfo
 from tests.unit.job_scene import FAST, TEXT, Cards
 from tests.unit.test_hearing import stub_ears
@@ -39,9 +39,9 @@ class Synth:
 
     async def speak(
         self, task: SpeakTask, _refused: tuple[str, ...] = ()
-    ) -> AsyncGenerator[TakeItem, None]:
+    ) -> AsyncGenerator[TakeBatch, None]:
         async for item in self._cards.speak(task):
-            yield item
+            yield (item,)
 
     async def describe(self) -> ReplicaInfo:
         return self._cards.describe()
