@@ -31,6 +31,8 @@ _UP_TIMEOUT_S: Final = 20.0
 _LOOK_S: Final = 0.1
 _MESSAGE_BYTES: Final = 256 * 1024 * 1024
 """Of one call between deployments; an uploaded book is one."""
+_UNSEEN_S: Final = 2
+"""For so long an ingress that ends still answers: HAProxy looks four times a second."""
 _INGRESS_PORTS: Final = 8
 """For ingresses on this machine: a new one starts before the old one ends."""
 
@@ -90,6 +92,7 @@ class HaProxy:
             "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(_MESSAGE_BYTES),
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_UNSEEN_S),
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ingress),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ingress + _INGRESS_PORTS - 1),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(self.statistics),

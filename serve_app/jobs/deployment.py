@@ -112,11 +112,17 @@ class Jobs:
         job_id: str,
         edition: int | None,
         follow: bool,
+        reader: str,
     ) -> AsyncGenerator[bytes, None]:
-        """Its signal, as PCM."""
-        async with aclosing(self._running.audio(job_id, edition, follow=follow)) as blocks:
+        """Its signal, as PCM; *reader* names the stream for :meth:`taken`."""
+        heard = self._running.audio(job_id, edition, follow=follow, reader=reader)
+        async with aclosing(heard) as blocks:
             async for block in blocks:
                 yield block
+
+    async def taken(self, reader: str, count: int) -> None:
+        """A reader has taken so many blocks of its signal."""
+        self._running.windows.taken(reader, count)
 
     async def report(self, ingress: str, demand: int) -> None:
         """An ingress has or wants so many places now."""

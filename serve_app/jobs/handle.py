@@ -30,6 +30,7 @@ from serve_app.jobs.port import JobsPort, UnansweredError
 from serve_app.jobs.reader import FileReader
 from serve_app.jobs.settings import JobSettings
 from serve_app.jobs.views import FileView, JobView, SegmentView
+from serve_app.jobs.windows import TAKEN_EVERY
 
 _ANSWER_S: Final = 30.0
 _PLAN_S: Final = 120.0
@@ -116,9 +117,13 @@ class JobsHandle:
         self, job_id: str, *, edition: int | None = None, follow: bool = True
     ) -> AsyncGenerator[bytes, None]:
         """Its signal, as PCM."""
-        response = self._streaming.audio.remote(job_id, edition, follow)
+        reader, count = uuid.uuid4().hex, 0
+        response = self._streaming.audio.remote(job_id, edition, follow, reader)
         async for block in _items(response):
             yield block
+            count += 1
+            if count % TAKEN_EVERY == 0:
+                await _answer(self._handle.taken.remote(reader, count))
 
 
 def jobs_port(settings: Settings, calls: JobsHandle) -> JobsPort:

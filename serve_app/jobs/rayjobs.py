@@ -24,6 +24,7 @@ from serve_app.jobs.judge import Judge
 from serve_app.jobs.runner import JobRunner
 from serve_app.jobs.runs import stopped
 from serve_app.jobs.settings import JobSettings
+from serve_app.jobs.windows import TAKEN_EVERY, Windows
 from serve_app.prepare import Ability
 from serve_app.replicas import ReplicaHandle
 from serve_app.voice_roster import LibraryReplicas, open_roster
@@ -37,6 +38,7 @@ _COUNT_S: Final = 5.0
 _READY_S: Final = 3.0
 _BLOCK_BYTES: Final = 5 * BYTES_PER_S
 """Of one item of a stream over a handle."""
+_BLOCKS_AHEAD: Final = 2 * TAKEN_EVERY
 
 
 class RunningJobs:
@@ -50,6 +52,7 @@ class RunningJobs:
 
     Attributes:
         runner: What owns the jobs.
+        windows: Of the signals that are being read.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class RunningJobs:
         self._cache = SegmentCache(folder, cache_bytes, self._looked_up) if cache_bytes else None
         self._synth, self._slots = synth.deployment_name, settings.engine.slots
         self._counting: asyncio.Task[None] | None = None
+        self.windows = Windows(_BLOCKS_AHEAD)
         self._ears = None if jobs.asr is None else ears(jobs.asr)
         self.runner = JobRunner(
             folder,
@@ -112,14 +116,16 @@ class RunningJobs:
             await asyncio.to_thread(self._exported.close)
 
     async def audio(
-        self, job_id: str, edition: int | None, *, follow: bool
+        self, job_id: str, edition: int | None, *, follow: bool, reader: str
     ) -> AsyncGenerator[bytes, None]:
-        """A job's signal in blocks that a handle carries well."""
+        """A job's signal in blocks that a handle carries well, no faster than it is read."""
         heard = self.runner.jobs.audio(job_id, edition=edition, follow=follow)
-        async with aclosing(heard) as blocks:
-            async for block in blocks:
-                for start in range(0, len(block), _BLOCK_BYTES):
-                    yield block[start : start + _BLOCK_BYTES]
+        with self.windows.open(reader) as window:
+            async with aclosing(heard) as blocks:
+                async for block in blocks:
+                    for start in range(0, len(block), _BLOCK_BYTES):
+                        await window.send()
+                        yield block[start : start + _BLOCK_BYTES]
 
     def _looked_up(self, hit: bool) -> None:
         if self._metrics is not None:

@@ -22,6 +22,7 @@ from typing import Any, Self
 import httpx
 
 from serve_app.core.estimate import speech_s
+from serve_app.transport import best_transport
 from tests.bench.service import PeakMemory, serving_args
 from tests.long_text import ninety_minutes
 from tests.processes import pids_of
@@ -150,7 +151,7 @@ def _in_service(
             "access": {"keys": "off"},
             "jobs": {"store": str(Path(folder) / "jobs"), "cache_gib": 0},
         }
-        with serving_args(args) as url:
+        with serving_args(args, transport=best_transport()) as url:
             return asyncio.run(_over_http(url, scenario))
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from tests.processes import free_port
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(best_transport() == "proxy", reason="Ray brings no HAProxy along here"),
 ]
 
@@ -41,6 +42,7 @@ SETTINGS = {
     "access": {"keys": "off"},
     "speech": {"max_input_characters": 100_000},
 }
+_START_S = 150.0
 _MOST_UNREAD_S = 600.0
 """What sockets on the way may hold, at twice the most that Linux gives them."""
 
@@ -59,7 +61,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             env={**os.environ, "RAY_ADDRESS": ""},
         )
     try:
-        wait_until(lambda: b"Listening on" in log.read_bytes() or process.poll() is not None)
+        until_s = time.monotonic() + _START_S
+        while b"Listening on" not in log.read_bytes() and process.poll() is None:
+            assert time.monotonic() < until_s, log.read_text()
+            time.sleep(0.1)
         assert process.poll() is None, log.read_text()
         assert b"stands in" not in log.read_bytes()
         yield f"http://127.0.0.1:{port}"

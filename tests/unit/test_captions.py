@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import replace
 from itertools import pairwise
 
@@ -55,7 +56,9 @@ def one(*said: str, start_s: float = 0.0, end_s: float = 10.0, **more: object) -
 
 
 def columns(line: str) -> int:
-    return sum(2 if ord(char) > 0x2E80 else 1 for char in line)
+    """Marks stand on the letter before them."""
+    seen = [char for char in line if unicodedata.category(char) not in {"Mn", "Mc", "Me"}]
+    return sum(2 if ord(char) > 0x2E80 else 1 for char in seen)
 
 
 @no_deadline
