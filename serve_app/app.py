@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _HEALTH_SPARE = 64
 _DRAIN_LOOK_S = 0.5
 _NO_CARD = {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
+# The runner passes audio through many threads; with a heap for each, what they free stays theirs.
+_RUNNER = {"env_vars": {"CUDA_VISIBLE_DEVICES": "", "MALLOC_ARENA_MAX": "2"}}
 
 
 @serve.deployment(name="Ingress")
@@ -110,7 +112,7 @@ def _jobs(
     if settings.jobs is None:
         return None
     runner = Jobs.options(  # type: ignore[attr-defined]
-        ray_actor_options={"num_cpus": 0.1, "num_gpus": 0, "runtime_env": _NO_CARD}
+        ray_actor_options={"num_cpus": 0.1, "num_gpus": 0, "runtime_env": _RUNNER}
     )
     bound: Application = runner.bind(synth, args, settings.jobs.model_dump(mode="json"), replicas)
     return bound
