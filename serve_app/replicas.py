@@ -63,12 +63,15 @@ class ReplicaHandle:
             key=task.key,
             characters=sum(len(line.text) for line in task.lines),
         ) as span:
-            async with aclosing(self._accepted(task, span)) as items:
-                async for item in items:
-                    self._note(item)
-                    yield item
+            async with aclosing(self._accepted(task, span)) as batches:
+                async for batch in batches:
+                    for item in batch:
+                        self._note(item)
+                        yield item
 
-    async def _accepted(self, task: SpeakTask, span: Span) -> AsyncGenerator[TakeItem, None]:
+    async def _accepted(
+        self, task: SpeakTask, span: Span
+    ) -> AsyncGenerator[tuple[TakeItem, ...], None]:
         """As :meth:`_called`, of the first replica whose card is not too hot.
 
         Who asks has a time-out of its own for the first item, so this may try for ever.
@@ -76,9 +79,9 @@ class ReplicaHandle:
         pause_s = _PAUSED_RETRY_S
         while True:
             try:
-                async with aclosing(self._called(task, span)) as items:
-                    async for item in items:
-                        yield item
+                async with aclosing(self._called(task, span)) as batches:
+                    async for batch in batches:
+                        yield batch
             except CardPausedError:
                 span.event("card paused", {"vibevoice.wait": pause_s})
                 await asyncio.sleep(pause_s)
@@ -86,16 +89,17 @@ class ReplicaHandle:
             else:
                 return
 
-    async def _called(self, task: SpeakTask, span: Span) -> AsyncGenerator[TakeItem, None]:
+    async def _called(
+        self, task: SpeakTask, span: Span
+    ) -> AsyncGenerator[tuple[TakeItem, ...], None]:
         with span.active():
             response = self._streaming.speak.remote(task, self._refused())
         try:
             async for batch in response:
-                for item in batch:
-                    if isinstance(item, Refused):
-                        self._refused_s[item.replica] = self._clock()
-                        raise CardPausedError(item.why)
-                    yield item
+                if isinstance(batch[-1], Refused):  # which comes alone
+                    self._refused_s[batch[-1].replica] = self._clock()
+                    raise CardPausedError(batch[-1].why)
+                yield batch
         except RayTaskError as error:
             raise own_error(error) from error
         except RayActorError as error:

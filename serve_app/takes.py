@@ -221,7 +221,7 @@ class SegmentRun:
                     self._held_bytes += len(item.pcm)
                     if heard_bytes > limit_bytes:
                         _refuse(track, f"ran on for {heard_bytes / BYTES_PER_S:.0f} s")
-                    if early and meter.heard_sound:
+                    if early and (track.let_out or meter.heard_sound):
                         if not track.too_late:
                             _require(track, meter.early_verdict(segment.est_s, track.pauses_s))
                         self._let_out(track, held)

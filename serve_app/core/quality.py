@@ -18,6 +18,7 @@ import numpy as np
 from serve_app.core.audio import (
     FRAME_SAMPLES,
     FULL_SCALE,
+    SAMPLE_RATE_HZ,
     SILENCE_DBFS,
     Pcm,
     duration_s,
@@ -143,6 +144,9 @@ class Verdict:
         return "; ".join(finding.detail for finding in self.findings) or "ok"
 
 
+_LOOK_SAMPLES: Final = SAMPLE_RATE_HZ
+
+
 class QualityMeter:
     """Measures one segment in chunks of any size; keeps counters and 10 ms of audio.
 
@@ -162,14 +166,29 @@ class QualityMeter:
         self._longest = 0
         self._carry = silence(0)
         self._tail = silence(0)
+        self._waiting: list[Pcm] = []
+        self._waiting_samples = 0
 
     @property
     def heard_sound(self) -> bool:
         """Some whole frame was not silent."""
+        self._look()
         return self._samples - len(self._carry) > self._silent
 
     def feed(self, pcm: Pcm) -> None:
-        """Measure the segment's next samples; any number, also none."""
+        """The segment's next samples; any number, also none. They must not change later."""
+        self._waiting.append(pcm)
+        self._waiting_samples += len(pcm)
+        if self._waiting_samples >= _LOOK_SAMPLES:
+            self._look()
+
+    def _look(self) -> None:
+        """Measure what has come: many small chunks at once, since each look costs the same."""
+        if not self._waiting_samples:
+            return
+        pcm = np.concatenate(self._waiting)
+        self._waiting.clear()
+        self._waiting_samples = 0
         self._samples += len(pcm)
         self._sum += int(pcm.sum(dtype=np.int64))
         self._clipped += int(np.count_nonzero((pcm >= FULL_SCALE - 1) | (pcm == -FULL_SCALE)))
@@ -246,6 +265,7 @@ class QualityMeter:
         self._longest = max(self._longest, self._run)
 
     def _measures(self) -> Measures:
+        self._look()
         short = len(self._carry)
         rest = short if energy(self._carry) < self._limit * short else 0
         power = energy(self._tail) / (max(1, len(self._tail)) * FULL_SCALE**2)
