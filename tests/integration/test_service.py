@@ -25,7 +25,7 @@ from tests.processes import pids_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-PATIENCE_S = 30.0
+PATIENCE_S = 100.0
 SCENE = "\n".join(
     f"{('Lily', 'Jeyes', 'Farncombe', 'Nurse')[n % 4]}: This is turn number {n} of a long and "
     f"quarrelsome scene, in which nobody lets anybody finish; turn {n} ends here."
