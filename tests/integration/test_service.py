@@ -23,7 +23,7 @@ from serve_app.engines.simulated_code import segments_heard
 from tests.integration.conftest import Cluster
 from tests.processes import pids_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 PATIENCE_S = 100.0
 SCENE = "\n".join(
