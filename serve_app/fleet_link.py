@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
 from opentelemetry.context import Context
 
@@ -16,6 +17,8 @@ from telemetry.core.request import RequestRecord
 from telemetry.core.request_book import RequestBook
 from telemetry.fleet_metrics import metrics_text
 from telemetry.speech_metrics import RequestMetrics
+
+Item = TypeVar("Item")
 
 _ALERTS_TIMEOUT_S = 1.0
 
@@ -87,22 +90,20 @@ class FleetLink:
 
     async def alerts(self) -> tuple[ActiveAlert, ...]:
         """Alerts of the fleet that are on; none while the watch does not answer."""
-        if self.watch is None:
-            return ()
-        try:
-            return await asyncio.wait_for(self.watch.alerts(), _ALERTS_TIMEOUT_S)
-        except Exception:  # noqa: BLE001 - the nodes' own alerts are told all the same
-            return ()
+        return () if self.watch is None else await _answered(self.watch.alerts())
 
     async def channels(self) -> tuple[ChannelCount, ...]:
         """What became of the fleet's messages; nothing while the watch does not answer."""
-        if self.watch is None:
-            return ()
-        try:
-            return await asyncio.wait_for(self.watch.channels(), _ALERTS_TIMEOUT_S)
-        except Exception:  # noqa: BLE001 - the nodes' own messages are told all the same
-            return ()
+        return () if self.watch is None else await _answered(self.watch.channels())
 
 
 _NO_HISTORY = 1e11
 """A Unix time behind all samples."""
+
+
+async def _answered(asked: Awaitable[tuple[Item, ...]]) -> tuple[Item, ...]:
+    """What the watch says; nothing if it fails: the nodes tell theirs all the same."""
+    try:
+        return await asyncio.wait_for(asked, _ALERTS_TIMEOUT_S)
+    except Exception:  # noqa: BLE001 - whatever it is, pages must go on
+        return ()

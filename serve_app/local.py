@@ -139,13 +139,13 @@ def _running(
         yield LocalService(f"http://{_reachable(host)}:{port}", started_ray)
     finally:
         drain(file)
-        # Deleting lets replicas flush what they have to export; others' applications stay.
-        for application in file.raw["applications"]:
-            serve.delete(application["name"])
-        if started_ray:
-            stop_watch()
-            stop_actors()
-            ray.shutdown()
+        with ExitStack() as stopping:  # all of it, also when a part of it fails
+            if started_ray:
+                for stop in (ray.shutdown, stop_actors, stop_watch):
+                    stopping.callback(stop)
+            # Deleting lets replicas flush what they have to export; others' applications stay.
+            for application in file.raw["applications"]:
+                stopping.callback(serve.delete, application["name"])
 
 
 def drain(file: ServeFile) -> None:

@@ -18,7 +18,7 @@ import yaml
 
 from tests.driver.build import build, cards, environment, write_state
 from tests.integration.conftest import application
-from tests.processes import free_port, pids_of
+from tests.processes import ancestors_of, free_port, pids_of
 
 PATIENCE_S, START_S = 90.0, 180.0
 CARDS = 8
@@ -80,7 +80,7 @@ class HotService:
     def telemetry_pids(self) -> list[int]:
         """Processes of its nodes' telemetry."""
         found = pids_of("ray::TelemetryActor")
-        return [pid for pid in found if self.process.pid in _ancestors(pid)]
+        return [pid for pid in found if self.process.pid in ancestors_of(pid)]
 
 
 def first(holds: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
@@ -139,15 +139,3 @@ def hot_service(
 def kill(pid: int) -> None:
     """End a process at once."""
     os.kill(pid, signal.SIGKILL)
-
-
-def _ancestors(pid: int) -> set[int]:
-    found: set[int] = set()
-    while pid > 1:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            return found
-        pid = int(stat.rpartition(")")[2].split()[1])
-        found.add(pid)
-    return found

@@ -31,3 +31,16 @@ def rss_bytes(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise LookupError(f"process {pid} has no resident memory")
+
+
+def ancestors_of(pid: int) -> set[int]:
+    """Ids of a process' parent, its parent, and so on; as far as they still run."""
+    found: set[int] = set()
+    while pid > 1:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return found
+        pid = int(stat.rpartition(")")[2].split()[1])
+        found.add(pid)
+    return found

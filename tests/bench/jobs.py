@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-from serve_app.core.estimate import speech_s
 from serve_app.core.job_share import ShareRules
 from serve_app.engines.base import Chunk, Line, SpeakTask
 from serve_app.engines.simulated import SimulatedOptions
@@ -22,9 +21,8 @@ from serve_app.jobs.crew import JobRules
 from serve_app.jobs.views import JobView
 from serve_app.pieces import Started
 from tests.bench.service import PeakMemory
-from tests.long_text import ninety_minutes
+from tests.long_text import minutes_of_text, ninety_minutes
 from tests.unit.job_scene import Scene, scene
-from tests.unit.texts import long_book
 
 CARDS = 8
 FIRST_S, FACTOR = 0.3, 0.1
@@ -152,7 +150,7 @@ class _Requests:
 async def _memory(folder: Path) -> list[str]:
     lines = []
     for minutes in (10, 600):
-        text = _text(minutes)
+        text = minutes_of_text(minutes)
         async with scene(folder / str(minutes), [QUICK] * CARDS, rules=JobRules()) as at:
             await _done(at, await at.submit("A short text wakes everything up."))
             begun_s = time.monotonic()
@@ -172,17 +170,6 @@ async def _memory(folder: Path) -> list[str]:
                 f"{heard_bytes / 48_000 / mixed_s:.0f} x real time"
             )
     return lines
-
-
-def _text(minutes: int) -> str:
-
-    text, spoken_s = [], 0.0
-    for paragraph in long_book(20_000):
-        if spoken_s >= minutes * 60:
-            break
-        text.append(paragraph)
-        spoken_s += speech_s(paragraph)
-    return "\n\n".join(text)
 
 
 async def _done(at: Scene, job: str) -> JobView:

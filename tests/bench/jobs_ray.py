@@ -24,9 +24,8 @@ import httpx
 from serve_app.core.estimate import speech_s
 from serve_app.transport import best_transport
 from tests.bench.service import PeakMemory, serving_args
-from tests.long_text import ninety_minutes
-from tests.processes import pids_of
-from tests.unit.texts import long_book
+from tests.long_text import minutes_of_text, ninety_minutes
+from tests.processes import ancestors_of, pids_of
 
 CARDS = 8
 FIRST_S, FACTOR = 0.3, 0.1
@@ -230,7 +229,7 @@ async def _memory(jobs: _Jobs) -> list[str]:
         (runner,), (ingress,) = _own_pids(RUNNER), _own_pids(INGRESS)
         with PeakMemory(runner) as of_runner, PeakMemory(ingress) as of_ingress:
             begun_s = time.monotonic()
-            job = await jobs.submit(_text(minutes))
+            job = await jobs.submit(minutes_of_text(minutes))
             heard_bytes, _ = await asyncio.gather(
                 _heard(jobs, f"/v1/jobs/{job}/audio?format=pcm"), jobs.complete(job)
             )
@@ -352,19 +351,7 @@ def _card_s(segment: dict[str, Any]) -> float:
 
 def _own_pids(title: str) -> list[int]:
     """Processes by title, of the cluster that this process has started."""
-    return [pid for pid in pids_of(title) if os.getpid() in _ancestors(pid)]
-
-
-def _ancestors(pid: int) -> set[int]:
-    found: set[int] = set()
-    while pid > 1:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            return found
-        pid = int(stat.rpartition(")")[2].split()[1])
-        found.add(pid)
-    return found
+    return [pid for pid in pids_of(title) if os.getpid() in ancestors_of(pid)]
 
 
 def _cpu_s(title: str) -> float:
@@ -373,16 +360,6 @@ def _cpu_s(title: str) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _text(minutes: int) -> str:
-    text, spoken_s = [], 0.0
-    for paragraph in long_book(20_000):
-        if spoken_s >= minutes * 60:
-            break
-        text.append(paragraph)
-        spoken_s += speech_s(paragraph)
-    return "\n\n".join(text)
 
 
 def _p95(values: Sequence[float]) -> float:
