@@ -36,9 +36,9 @@ _UNSEEN_S: Final = 2
 _INGRESS_PORTS: Final = 8
 """For ingresses on this machine: a new one starts before the old one ends."""
 
-# Ray has no setting for two things in its configuration of HAProxy. Its statistics are shown to
-# every network. And it splices: a client that left while its pipe was full was, on a busy machine,
-# sometimes not noticed, and its stream hung on.
+# Ray has no setting for three things. HAProxy's statistics are shown to every network. It splices:
+# a client that left while its pipe was full was, on a busy machine, sometimes not noticed, and its
+# stream hung on. And it outlives Ray's processes when these are killed, and goes on listening.
 _NARROWED: Final = "s/bind \\*:/bind 127.0.0.1:/; s/bind :/bind 127.0.0.1:/"
 _SCRIPT: Final = """#!/bin/sh
 previous=
@@ -48,6 +48,9 @@ for argument in "$@"; do
     fi
     previous=$argument
 done
+if command -v setpriv >/dev/null; then
+    exec setpriv --pdeathsig TERM {haproxy} "$@"
+fi
 exec {haproxy} "$@"
 """
 

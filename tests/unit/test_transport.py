@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from serve_app import transport
 from serve_app.transport import HaProxy, best_transport
+from tests.processes import free_port
 
 HEAD = "# pxname,svname,qcur,status,act,bck\n"
 FRONTEND = "http_frontend,FRONTEND,,OPEN,,\n"
@@ -56,6 +59,49 @@ def test_statistics_stay_on_loopback_where_the_service_does(tmp_path: Path) -> N
     bound = [line.split()[1] for line in config.read_text().splitlines() if "bind" in line]
     assert "splice" not in config.read_text()
     assert bound == ["127.0.0.1:9101", "127.0.0.1:8404", "127.0.0.2:8000"]
+
+
+@pytest.mark.skipif(best_transport() == "proxy", reason="Ray brings no HAProxy along here")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="a part of util-linux")
+def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    variables = HaProxy.open(tmp_path).environment("127.0.0.1")
+    config = Path(variables["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"])
+    config.write_text(
+        "defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n"
+        f"    timeout server 1s\nlisten stats\n    bind *:{free_port()}\n    stats enable\n"
+    )
+    code = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([{variables['RAY_SERVE_HAPROXY_BINARY_PATH']!r}, '-db', '-f',"
+        f" {str(config)!r}], stdout=subprocess.DEVNULL)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert starter.stdout is not None
+        started = Path(f"/proc/{int(starter.stdout.readline())}")
+        until(lambda: "haproxy" in (started / "comm").read_text() and listens(started))
+    finally:
+        starter.kill()
+        starter.communicate()
+    until(lambda: not listens(started))
+
+
+def listens(process: Path) -> bool:
+    """Whether a process that runs has sockets."""
+    try:
+        return any("socket:" in str(link.readlink()) for link in (process / "fd").iterdir())
+    except OSError:
+        return False
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for it."""
+    last_s = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < last_s
+        time.sleep(0.02)
 
 
 def test_the_word_of_ray_on_what_it_binds_has_not_changed() -> None:
