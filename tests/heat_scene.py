@@ -18,7 +18,7 @@ import yaml
 
 from tests.driver.build import build, cards, environment, write_state
 from tests.integration.conftest import application
-from tests.processes import ancestors_of, free_port, pids_of
+from tests.processes import free_port, pids_of
 
 PATIENCE_S, START_S = 90.0, 180.0
 CARDS = 8
@@ -79,8 +79,7 @@ class HotService:
 
     def telemetry_pids(self) -> list[int]:
         """Processes of its nodes' telemetry."""
-        found = pids_of("ray::TelemetryActor")
-        return [pid for pid in found if self.process.pid in ancestors_of(pid)]
+        return pids_of("ray::TelemetryActor", self.process.pid)
 
 
 def first(holds: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:

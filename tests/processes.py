@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -13,8 +14,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def pids_of(title: str) -> list[int]:
-    """Processes whose command line contains *title*."""
+def pids_of(title: str, starter: int | None = None) -> list[int]:
+    """Processes whose command line contains *title*, which a process has started, or its children.
+
+    Titles alone would not do: other clusters on this machine have processes of the same names.
+
+    Args:
+        title: What to look for.
+        starter: Id of the process that has started them; this one by default.
+    """
     found = []
     for folder in Path("/proc").iterdir():
         try:
@@ -22,7 +30,7 @@ def pids_of(title: str) -> list[int]:
                 found.append(int(folder.name))
         except OSError:
             continue
-    return sorted(found)
+    return sorted(pid for pid in found if (starter or os.getpid()) in _ancestors(pid))
 
 
 def rss_bytes(pid: int) -> int:
@@ -33,7 +41,7 @@ def rss_bytes(pid: int) -> int:
     raise LookupError(f"process {pid} has no resident memory")
 
 
-def ancestors_of(pid: int) -> set[int]:
+def _ancestors(pid: int) -> set[int]:
     """Ids of a process' parent, its parent, and so on; as far as they still run."""
     found: set[int] = set()
     while pid > 1:

@@ -25,7 +25,7 @@ from serve_app.core.estimate import speech_s
 from serve_app.transport import best_transport
 from tests.bench.service import PeakMemory, serving_args
 from tests.long_text import minutes_of_text, ninety_minutes
-from tests.processes import ancestors_of, pids_of
+from tests.processes import pids_of
 
 CARDS = 8
 FIRST_S, FACTOR = 0.3, 0.1
@@ -181,7 +181,7 @@ async def _plain(jobs: _Jobs) -> list[str]:
 async def _lost(jobs: _Jobs) -> list[str]:
     job = await jobs.submit(ninety_minutes())
     kept_s = await jobs.complete(job, until=lambda share: share >= 0.5)
-    async with _card_gone(_own_pids(SYNTH)) as kills:
+    async with _card_gone(pids_of(SYNTH)) as kills:
         lost_s = time.monotonic()
         left = [segment for segment in await jobs.segments(job) if segment["state"] != "kept"]
         # Each card began what it is speaking when it ended what it spoke before.
@@ -226,7 +226,7 @@ async def _beside(jobs: _Jobs) -> list[str]:
 async def _memory(jobs: _Jobs) -> list[str]:
     lines = []
     for minutes in (10, 600):
-        (runner,), (ingress,) = _own_pids(RUNNER), _own_pids(INGRESS)
+        (runner,), (ingress,) = pids_of(RUNNER), pids_of(INGRESS)
         with PeakMemory(runner) as of_runner, PeakMemory(ingress) as of_ingress:
             begun_s = time.monotonic()
             job = await jobs.submit(minutes_of_text(minutes))
@@ -332,7 +332,7 @@ async def _card_gone(before: Sequence[int]) -> AsyncIterator[list[int]]:
     async def keep_away() -> None:
         while True:
             await asyncio.sleep(0.1)
-            for pid in set(await asyncio.to_thread(_own_pids, SYNTH)) - {*before, *kills}:
+            for pid in set(await asyncio.to_thread(pids_of, SYNTH)) - {*before, *kills}:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 kills.append(pid)
@@ -349,14 +349,9 @@ def _card_s(segment: dict[str, Any]) -> float:
     return FIRST_S + FACTOR * float(segment["est_s"])
 
 
-def _own_pids(title: str) -> list[int]:
-    """Processes by title, of the cluster that this process has started."""
-    return [pid for pid in pids_of(title) if os.getpid() in ancestors_of(pid)]
-
-
 def _cpu_s(title: str) -> float:
     ticks = 0
-    for pid in _own_pids(title):
+    for pid in pids_of(title):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
