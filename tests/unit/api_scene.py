@@ -26,6 +26,7 @@ from serve_app.voice_roster import LibraryReplicas, VoiceRoster
 from serve_app.voices import VoiceLibrary
 from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
+from telemetry.core.channels import ChannelCount
 from telemetry.core.history import Window
 from telemetry.core.messages import Language
 from telemetry.core.thermal import DEFAULT_RULES
@@ -66,6 +67,9 @@ class WatchHere:
 
     async def alerts(self) -> tuple[ActiveAlert, ...]:
         return self._watch.alerts()
+
+    async def channels(self) -> tuple[ChannelCount, ...]:
+        return (ChannelCount("mail", sent=2, failed=1),)
 
     async def report(self, hours: float, language: Language, *, as_html: bool) -> str:
         return self._watch.report(hours, language, as_html=as_html)
