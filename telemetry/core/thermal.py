@@ -190,12 +190,18 @@ def advance(guard: Guard, sample: CardSample, now_s: float, rules: ThermalRules)
     seen = replace(guard, seen_s=now_s)
     if sample.error is not None:
         return _moved(_cleared(seen), "paused", "the card can't be read", now_s)
+    found = heat_of(sample, rules)
+    if found is not None:
+        # Before the slowdown is judged: a card that its hardware slows is the hottest of all.
+        heat, limits = found
+        seen = replace(seen, over_alert_c=heat - limits.alert, measured=True)
     slowed = HARDWARE_SLOWDOWN.intersection(sample.throttle or ())
     if slowed:
         return _moved(_cleared(seen), "paused", f"hardware slowdown ({min(slowed)})", now_s)
-    found = heat_of(sample, rules)
     if found is not None:
-        return _judged(seen, sample, found, now_s, rules)
+        # A card that was never read is judged by its first sample alone.
+        counts = 1 if guard.measured else rules.samples
+        return _judged(seen, sample, found, counts, now_s=now_s, rules=rules)
     if guard.measured:
         return pass_time(guard, now_s, rules)
     return _without_heat(seen, sample, now_s, rules)
@@ -212,18 +218,17 @@ def _judged(
     seen: Guard,
     sample: CardSample,
     found: tuple[float, HeatLimits],
+    counts: int,
+    *,
     now_s: float,
     rules: ThermalRules,
 ) -> Guard:
-    """The guard of a card that tells its heat and is not slowed by its hardware."""
+    """The guard of a card that tells its heat; the sample counts as *counts* in a row."""
     heat, limits = found
-    counts = 1 if seen.measured else rules.samples
     guard = replace(
         seen,
         hot=seen.hot + counts if heat >= limits.ease else 0,
         very_hot=seen.very_hot + counts if heat >= limits.pause else 0,
-        over_alert_c=heat - limits.alert,
-        measured=True,
     )
     told = _told(sample, heat, limits is rules.margin)
     software = SOFTWARE_SLOWDOWN in (sample.throttle or ())

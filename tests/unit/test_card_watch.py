@@ -55,6 +55,12 @@ def test_three_hot_samples_pause_a_card_however_often_each_is_seen() -> None:
     assert alert.label == "host card 0 (GPU-a)"
 
 
+def test_a_card_that_is_slowed_from_the_first_moment_on_still_tells_that_it_is_too_hot() -> None:
+    scene = Scene()
+    scene.see(5, temp_c=91.0, throttle=("hw_thermal",))
+    assert "card_over_limit" in scene.fired
+
+
 def test_a_card_that_cools_works_again_and_says_so_once() -> None:
     scene = Scene()
     scene.see(3, temp_c=76.0)

@@ -68,6 +68,12 @@ def test_hardware_slowdown_pauses_at_once_and_holds(reason: str) -> None:
     assert states([slowed] * 40, PAUSED) == ["paused"] * 40
 
 
+@pytest.mark.parametrize("guard", [first_guard(0.0), SEEN, PAUSED])
+def test_the_heat_of_a_card_that_its_hardware_slows_is_known(guard: Guard) -> None:
+    slowed = advance(guard, at(91.0, throttle=("hw_thermal",)), 1.0, RULES)
+    assert (slowed.state, slowed.over_alert_c, slowed.measured) == ("paused", 11.0, True)
+
+
 def test_software_slowdown_eases_at_once_and_keeps_the_card_from_opening() -> None:
     slowed = at(50.0, throttle=("sw_thermal",))
     assert states([slowed]) == ["eased"]
