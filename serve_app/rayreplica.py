@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 import ray
 from ray import serve
@@ -21,14 +22,14 @@ from serve_app.pieces import TakeItem
 from serve_app.replica import ReplicaIdentity, ReplicaInfo, Speaker
 from serve_app.watching import telemetry_config
 from telemetry import logs
+from telemetry.actor import ensure_actor
 from telemetry.card_spans import CardSpans
-from telemetry.node_link import NodeLink, assigned_card, local_actor
+from telemetry.node_link import NodeLink, NodeSearch, assigned_card
 from telemetry.otel import Metrics, flush_spans, start_metrics
 from telemetry.speech_metrics import NoSynthesisHook, SynthesisMetrics
 
 logger = logging.getLogger(__name__)
 
-_ACTOR_TIMEOUT_S = 15.0
 _LOAD_PERIOD_S = 5.0
 _BATCH_BYTES = 256 * 1024
 """Of PCM in one item of a stream between processes: about five seconds."""
@@ -40,11 +41,14 @@ class RunningReplica:
     Args:
         speaker: Speaks.
         link: The speaker's line to its node.
+        search: Connects the line, and again if its node's telemetry was made anew.
         metrics: Its exporter, or None where nothing is exported.
     """
 
-    def __init__(self, speaker: Speaker, link: NodeLink, metrics: Metrics | None) -> None:
-        self.speaker, self._link, self._metrics = speaker, link, metrics
+    def __init__(
+        self, speaker: Speaker, link: NodeLink, search: NodeSearch, metrics: Metrics | None
+    ) -> None:
+        self.speaker, self._link, self._search, self._metrics = speaker, link, search, metrics
         self._background = (
             asyncio.create_task(self._report_load()),
             asyncio.create_task(speaker.permit.follow()),
@@ -87,6 +91,8 @@ class RunningReplica:
 
     async def _report_load(self) -> None:
         while True:
+            if not self._link.connected and await self._search.connect(self._link):
+                self.speaker.on_card(self._link.card_uuid)
             self.speaker.report_load()
             await asyncio.sleep(_LOAD_PERIOD_S)
 
@@ -109,27 +115,33 @@ async def start_replica(settings: Settings) -> RunningReplica:
     # Nodes hear of the replicas of all applications; each ingress counts its own.
     reporter = load_name(context.app_name, replica)
     node = ray.get_runtime_context().get_node_id()
-    actor = await local_actor(telemetry_config(settings), _ACTOR_TIMEOUT_S)
-    card = None
-    if settings.cards == "nvml":
-        card = await asyncio.to_thread(assigned_card)
-    elif settings.cards == "simulated" and actor is not None:
-        card = await asyncio.wait_for(actor.assign_simulated.remote(reporter), _ACTOR_TIMEOUT_S)
-    simulated = settings.cards == "simulated" or engine.info.name == "simulated"
+    card = await asyncio.to_thread(assigned_card) if settings.cards == "nvml" else None
+    link = NodeLink(None, reporter, card)
+    simulated_card = settings.cards == "simulated"
+    ensure = partial(ensure_actor, node, telemetry_config(settings))
+    search = NodeSearch(ensure, simulated=simulated_card)
+    await search.connect(link)
     metrics = start_metrics(f"replica-{replica}", {"ray.node_id": node})
-    link = NodeLink(actor, reporter, card)
+    # A card whose guard is not there yet has one all the same: nobody's word eases it.
+    guarded = simulated_card or card is not None
+    identity = ReplicaIdentity(
+        replica=replica,
+        node=node,
+        card_uuid=link.card_uuid,
+        simulated=simulated_card or engine.info.name == "simulated",
+    )
     speaker = Speaker(
         engine,
-        ReplicaIdentity(replica=replica, node=node, card_uuid=card, simulated=simulated),
+        identity,
         link,
         NoSynthesisHook() if metrics is None else SynthesisMetrics(metrics.meter),
-        permit=Permit(link.permit if link.guarded else None),
-        card=CardSpans(link.card_over) if link.guarded else None,
+        permit=Permit(link.permit if guarded else None),
+        card=CardSpans(link.card_over) if guarded else None,
     )
     try:
         await speaker.warm_up()
     except BaseException:
         await speaker.close()
         raise
-    logger.info("replica %s speaks with %s on card %s", replica, engine.info.model, card)
-    return RunningReplica(speaker, link, metrics)
+    logger.info("replica %s speaks with %s on card %s", replica, engine.info.model, link.card_uuid)
+    return RunningReplica(speaker, link, search, metrics)

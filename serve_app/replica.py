@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from serve_app.core.audio import BYTES_PER_S
@@ -117,6 +117,10 @@ class Speaker:
     def info(self) -> ReplicaInfo:
         """Who and what this replica is."""
         return ReplicaInfo(self._identity, self._engine.info, self._engine.slots)
+
+    def on_card(self, card_uuid: str | None) -> None:
+        """The card that it runs on, where that is known only after its start."""
+        self._identity = replace(self._identity, card_uuid=card_uuid)
 
     async def warm_up(self) -> None:
         """Speak a sentence, so that a replica that is up has spoken.

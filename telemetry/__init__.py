@@ -8,8 +8,8 @@ The way of a reading, and the module that owns each step::
         --card_metrics--> OTLP (otel), each node its own cards
 
 The way of a synthesis, in its replica: a span (spans) and a record (core.sample), which goes to
-the node's actor (actor.NodeLink) and becomes metrics (spans.SynthesisMetrics) as declared in
-instruments. Spans leave over OTLP or into a file (otel, trace_file).
+the node's actor (node_link.NodeLink) and becomes metrics (speech_metrics.SynthesisMetrics) as
+declared in instruments. Spans leave over OTLP or into a file (otel, trace_file).
 
 Nothing here imports ``serve_app``. ``core`` is plain Python: no Ray, NVML or OpenTelemetry.
 """

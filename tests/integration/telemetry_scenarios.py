@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ray
@@ -23,7 +24,7 @@ from telemetry.actor import NAMESPACE, actor_name, ensure_actor, stop_actors
 from telemetry.body import to_json
 from telemetry.body_entries import MetricsBody
 from telemetry.cluster import ClusterView
-from telemetry.node_link import NodeLink, assigned_card, local_actor
+from telemetry.node_link import NodeLink, NodeSearch, assigned_card
 from telemetry.ray_cluster import RayCluster
 from telemetry.watch_config import TelemetryConfig
 from tests.records import record
@@ -65,9 +66,11 @@ async def watch(cluster: Cluster, second: Any) -> dict[str, Any]:
     seen["gpu_nodes"] = sorted({entry["node"] for entry in body["gpu"]})
     seen["actors"] = sorted(node for node in seen["nodes"] if has_actor(node))
 
-    actor = await local_actor(SIMULATED)
-    uuid = await actor.assign_simulated.remote("r-1")
-    link = NodeLink(actor, "r-1", uuid)
+    node = ray.get_runtime_context().get_node_id()
+    link = NodeLink(None, "r-1", None)
+    ensure = partial(ensure_actor, node, SIMULATED)
+    await NodeSearch(ensure, simulated=True).connect(link)
+    actor, uuid = ensure(), link.card_uuid
     link.load(1, 2)
     link.spoken(record(card_uuid=uuid), None)
     body = await body_when(view, lambda body: body["totals"]["segments"] == 1)
