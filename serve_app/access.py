@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,9 @@ class LiveKeys:
         self, path: Path, fixed: Sequence[ApiKey] = (), *, period_s: float = _STAT_PERIOD_S
     ) -> None:
         self._path, self._fixed, self._period_s = path, tuple(fixed), period_s
-        self._stamp, self._ring = _stamp_of(path), self._load()
+        self._stamp, self._ring = _stamp_of(path), self._ring_of(self._text())
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="keys")
+        self._look: Future[bool] | None = None
         self._following: asyncio.Task[None] | None = None
 
     def find(self, token: str) -> ApiKey | None:
@@ -82,34 +85,58 @@ class LiveKeys:
             self._following.cancel()
             with suppress(asyncio.CancelledError):
                 await self._following
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _follow(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(self._period_s)
             try:
-                async with asyncio.timeout(_READ_TIMEOUT_S):
-                    stamp = await asyncio.to_thread(_stamp_of, self._path)
-                    if stamp == self._stamp:
-                        continue
-                    self._stamp = stamp  # each state of the file is told once
-                    self._ring = await asyncio.to_thread(self._load)
-            except (ConfigError, TimeoutError) as error:
-                logger.error(  # noqa: TRY400 - a traceback would not help an operator
-                    "the changed file of keys is not used, the keys known before it stay: %s",
-                    error or "it is too slow",
-                )
+                changed = await self._looked()
+            except Exception as error:  # noqa: BLE001 - who stops following lets revoked keys in
+                why = error.message if isinstance(error, ConfigError) else type(error).__name__
+                if why != told:  # it is tried again at each look, and told once
+                    logger.error(  # noqa: TRY400 - a traceback would not help an operator
+                        "the changed file of keys is not used, the keys known before it stay: %s",
+                        why,
+                    )
+                told = why
             else:
-                logger.info("the file of keys has changed: %d keys", len(self._ring))
+                told = ""
+                if changed:
+                    logger.info("the file of keys has changed: %d keys", len(self._ring))
 
-    def _load(self) -> KeyRing:
+    async def _looked(self) -> bool:
+        """Look at the file, one look at a time; whether it has changed."""
+        if self._look is None or self._look.done():
+            self._look = self._thread.submit(self._changed)
+        async with asyncio.timeout(_READ_TIMEOUT_S):
+            return await asyncio.shield(asyncio.wrap_future(self._look))
+
+    def _changed(self) -> bool:
+        stamp = _stamp_of(self._path)
+        if stamp == self._stamp:
+            return False
+        text = self._text()  # before the stamp is kept: what could not be read is tried again
         try:
-            text = self._path.read_text(encoding="utf-8")
+            self._ring = self._ring_of(text)
+        except ConfigError:
+            self._stamp = stamp  # a mistake is told once, and read again when it is mended
+            raise
+        self._stamp = stamp
+        return True
+
+    def _text(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
             raise ConfigError(
                 f"The file of keys that access.keys_file names can't be read: {why}. "
                 "'vibevoice-serve key NAME' prints a key and its line for the file."
             ) from error
+
+    def _ring_of(self, text: str) -> KeyRing:
         return KeyRing((*parse_keys(text), *self._fixed))
 
 

@@ -134,9 +134,11 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
         ConfigError: It is no such file; the message never quotes its content.
     """
     try:
-        entries = _File.model_validate(yaml.safe_load(text)).keys
-    except yaml.YAMLError:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):  # the last two: a bad date, deep nesting
         raise ConfigError("The file of keys is no YAML.") from None
+    try:
+        entries = _File.model_validate(found).keys
     except ValidationError as error:
         places = sorted({".".join(map(str, item["loc"])) or "file" for item in error.errors()})
         raise ConfigError(

@@ -101,6 +101,44 @@ async def test_a_changed_file_counts_and_a_broken_one_does_not(
         await keys.close()
 
 
+@pytest.mark.parametrize("broken", ["keys: 2024-99-99", "keys: " + "[" * 1_000])
+async def test_a_key_can_be_revoked_after_a_mistake_in_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    path = written(tmp_path / "keys.yaml", ANN)
+    keys = LiveKeys(path, period_s=0.005)
+    keys.start()
+    try:
+        path.write_text(broken)
+        await until(lambda: "not used" in caplog.text)
+        written(path, BEN)
+        await until(lambda: keys.find(ANN) is None)
+    finally:
+        await keys.close()
+
+
+async def test_a_file_that_could_not_be_read_once_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path / "keys.yaml", ANN)
+    keys = LiveKeys(path, period_s=0.005)
+    read, errors = Path.read_text, [OSError(5, "EIO"), MemoryError()]
+
+    def shaky(self: Path, *args: Any, **more: Any) -> str:
+        if errors:
+            raise errors.pop()
+        return read(self, *args, **more)
+
+    written(path, BEN)
+    monkeypatch.setattr(Path, "read_text", shaky)
+    keys.start()
+    try:
+        await until(lambda: keys.find(ANN) is None)
+        assert caplog.text.count("not used") == 2
+    finally:
+        await keys.close()
+
+
 def test_a_missing_file_is_no_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"access\.keys_file") as caught:
         open_keys(AccessSettings(keys_file=tmp_path / "none.yaml"))
