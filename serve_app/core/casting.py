@@ -3,20 +3,24 @@
 In this order, so that the same request always gives the same cast:
 
 1. a speaker named in the request's explicit map gets that voice;
-2. a speaker whose name is a voice's id or name (case ignored) gets that voice;
-3. the remaining speakers, in order of first appearance, take the requested voice first and then
-   the engine's voices in their order, skipping those already taken; with more speakers than
-   voices the engine's voices are taken again from the first.
+2. the first of the others gets the requested voice, if one is asked for;
+3. a speaker whose name is a voice's id or name (case ignored) gets that voice, unless the request
+   has given it to another one. The narrator, whom no script names, is not looked up;
+4. the remaining speakers, in order of first appearance, take the engine's voices in their order,
+   skipping those already taken; with more speakers than voices the engine's voices are taken
+   again from the first.
 
-A voice is asked for by its id, by its name or by an alias (case ignored); an id goes before a
-name, a name before an alias, and of two voices of one name the first in order is meant. A
-speaker's name is not looked up among the aliases.
+A voice is asked for by its id, by an alias or by its name (case ignored), in this order: whoever
+may add a voice chooses its name, and must not catch what is meant for another one. Of two voices
+of one name the first in order is meant. A speaker's name is not looked up among the aliases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, cycle
 
+from serve_app.core.script import NARRATOR
 from serve_app.errors import InvalidInputError, UnknownVoiceError
 
 ANY_VOICE = "auto"
@@ -53,13 +57,14 @@ def cast(
             "engine's options.",
             "voice",
         )
-    by_name = {name.casefold(): voice for voice, name in reversed(list(voices.items()))}
-    by_name |= {voice.casefold(): voice for voice in voices}
-    known = {
+    by_id = {voice.casefold(): voice for voice in voices}
+    by_name = {name.casefold(): voice for voice, name in reversed(list(voices.items()))} | by_id
+    by_alias = {
         alias.casefold(): target
         for alias, target in (aliases or {}).items()
         if target in voices or target == ANY_VOICE
-    } | by_name
+    }
+    known = by_name | by_alias | by_id
     requested = _known(requested, voices, known)
     explicit = {
         name.casefold(): _known(voice, voices, known) for name, voice in (explicit or {}).items()
@@ -71,17 +76,25 @@ def cast(
             f"{_listed(speakers)}: correct the map or the script.",
             "speakers",
         )
-    chosen: dict[str, str] = {}
-    for speaker in speakers:
-        name = speaker.casefold()
-        own = explicit.get(name) or by_name.get(name, ANY_VOICE)
-        if own != ANY_VOICE:
+    chosen = {
+        speaker: explicit[name]
+        for speaker in speakers
+        if explicit.get(name := speaker.casefold(), ANY_VOICE) != ANY_VOICE
+    }
+    others = [speaker for speaker in speakers if speaker not in chosen]
+    if others and requested != ANY_VOICE:
+        chosen[others.pop(0)] = requested
+    asked = set(chosen.values())
+    for speaker in others:
+        own = by_name.get(speaker.casefold(), ANY_VOICE)
+        named = speaker.casefold() not in {NARRATOR.casefold(), *explicit}
+        if named and own != ANY_VOICE and own not in asked:
             chosen[speaker] = own
-    order = [] if requested == ANY_VOICE else [requested]
-    order += [voice for voice in voices if voice != requested]
-    free = [voice for voice in order if voice not in chosen.values()] or order
-    for turn, speaker in enumerate(name for name in speakers if name not in chosen):
-        chosen[speaker] = (free if turn < len(free) else order)[turn % len(order)]
+    free = [voice for voice in voices if voice not in chosen.values()]
+    order = chain(free, cycle(voices))
+    for speaker in others:
+        if speaker not in chosen:
+            chosen[speaker] = next(order)
     return {speaker: chosen[speaker] for speaker in speakers}
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
+from serve_app.core.casting import ANY_VOICE
+from serve_app.core.script import NARRATOR
 from serve_app.engines.base import EngineInfo, Voice
 from serve_app.errors import BodyTooLargeError, ForbiddenError, InvalidInputError, NotFoundError
 from serve_app.ingress.answer import known_caller, name_of, speak
@@ -17,7 +19,7 @@ from serve_app.prepare import ScriptOrder
 from serve_app.speech import SpeechOrder
 from serve_app.voice_desk import VoiceDesk
 from serve_app.voice_file import MAX_UPLOAD_BYTES
-from serve_app.voice_record import VOICE_ID, VoiceRecord
+from serve_app.voice_record import VOICE_ID, VoiceRecord, name_key
 
 _SAMPLES: Final = {
     "en": "Good evening. This is how I sound when I read you a story.",
@@ -91,6 +93,7 @@ def _add_changes(routes: APIRouter, service: Service) -> None:
                 f"The recording is larger than {MAX_UPLOAD_BYTES} bytes; 30 s are enough.",
                 "audio_sample",
             )
+        _refuse_reserved(service, await service.replicas.engine(), name)
         return _recorded(await desk.add(name, await audio_sample.read(), consent))
 
     @routes.delete("/{voice_id}", responses={403: {"description": "This needs an admin's key."}})
@@ -126,6 +129,21 @@ async def _desk(service: Service) -> VoiceDesk:
     return service.voices
 
 
+def _refuse_reserved(service: Service, engine: EngineInfo, name: str) -> None:
+    """Keep what scripts and clients mean by a name from being caught by a new voice."""
+    own = [voice for voice in engine.voices if not re.fullmatch(VOICE_ID, voice.id)]
+    reserved = {
+        *(ANY_VOICE, NARRATOR, *service.settings.voice_aliases),
+        *(known for voice in own for known in (voice.id, voice.name)),
+    }
+    if name_key(name) in map(name_key, reserved):
+        raise InvalidInputError(
+            f"The name {name[:MAX_ID_CHARACTERS]!r} stands for something else already: an alias, "
+            "a voice of the engine's, the narrator or the voices' order. Choose another name.",
+            "name",
+        )
+
+
 def _listed(service: Service, engine: EngineInfo) -> list[dict[str, Any]]:
     voices = [_entry(voice) for voice in engine.voices]
     by_id = {voice["id"]: voice for voice in voices}
@@ -149,12 +167,13 @@ def _entry(voice: Voice) -> dict[str, Any]:
 
 
 def _found(service: Service, engine: EngineInfo, wanted: str) -> dict[str, Any]:
-    """A voice by its id, else by its name or alias, as in a request for speech."""
+    """A voice by its id or alias, else by its name, as in a request for speech."""
     listed = _listed(service, engine)
     key = wanted.casefold()
     same: tuple[Callable[[dict[str, Any]], bool], ...] = (
         lambda entry: bool(entry["id"] == wanted),
-        lambda entry: key in {entry["id"].casefold(), entry["name"].casefold()},
+        lambda entry: bool(entry["id"].casefold() == key),
+        lambda entry: bool(entry["name"].casefold() == key),
     )
     for is_wanted in same:
         for entry in filter(is_wanted, listed):

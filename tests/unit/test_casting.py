@@ -34,6 +34,20 @@ def test_a_voice_is_asked_for_by_id_or_by_name() -> None:
     assert cast(["Lily"], twins, requested="ann") == {"Lily": "one"}
 
 
+def test_a_voice_that_somebody_adds_catches_nothing_by_its_name() -> None:
+    """Voices of the library come last, under names that their uploaders chose."""
+    added = {"one": "Alloy", "two": "Narrator", "three": "Lily", "four": "TOM", "five": "auto"}
+    voices = {**VOICES, **{f"voice_{number}": name for number, name in added.items()}}
+    meant = {"alloy": "tenor"}
+    assert cast(["Lily"], voices, requested="alloy", aliases=meant) == {"Lily": "tenor"}
+    assert cast(["Lily"], voices, requested="ALLOY", aliases=meant) == {"Lily": "tenor"}
+    assert cast(["Narrator"], voices) == {"Narrator": "alto"}
+    assert cast(["narrator"], voices, requested="bass") == {"narrator": "bass"}
+    assert cast(["Lily", "Tom"], voices, requested="bass") == {"Lily": "bass", "Tom": "tenor"}
+    assert cast(["Lily", "Tom"], voices, requested="tenor") == {"Lily": "tenor", "Tom": "alto"}
+    assert cast(["Tom"], voices, explicit={"Tom": "auto"}) == {"Tom": "alto"}
+
+
 def test_without_any_voice_it_says_so() -> None:
     with pytest.raises(UnknownVoiceError, match="no voices yet"):
         cast(["Lily"], {})

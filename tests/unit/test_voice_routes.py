@@ -73,6 +73,14 @@ async def test_an_uploaded_voice_is_there_at_once_and_everywhere(stage: Stage) -
     assert [voice.id for voice in VoiceLibrary(stage.folder).list().voices] == [voice_id]
 
 
+@pytest.mark.parametrize("name", ["Alloy", "narrator", "TENOR", "Anna", " auto ", "Ａｌｌｏｙ"])
+async def test_names_that_mean_something_already_are_refused(stage: Stage, name: str) -> None:
+    refused = await stage.upload(name=name)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "name")
+    assert "Choose another" in refused.json()["error"]["message"]
+    assert VoiceLibrary(stage.folder).list().voices == ()
+
+
 async def test_samples_are_audio(stage: Stage) -> None:
     voice_id = (await stage.upload()).json()["id"]
     recording = await stage.client.get(f"/v1/audio/voices/{voice_id}/sample")
