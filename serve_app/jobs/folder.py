@@ -6,6 +6,7 @@ Every call goes to the store and blocks; time-outs are those of the backend, set
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import uuid
@@ -19,6 +20,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from serve_app.errors import ConfigError, NotReadyError
+
+logger = logging.getLogger(__name__)
 
 _TEMPORARY: Final = ".tmp"
 _WHY: Final = {
@@ -95,7 +98,7 @@ class Folder:
                 self._put(temporary, data)
                 self._fs.mv(temporary, target)
         except BaseException as error:
-            with suppress(OSError):
+            with suppress(Exception):
                 self._fs.rm_file(temporary)
             if isinstance(error, FileNotFoundError):
                 raise NotReadyError("a folder of the job store vanished while written to") from None
@@ -248,7 +251,10 @@ def _is_temporary(name: str) -> bool:
 
 @contextmanager
 def _reached() -> Iterator[None]:
-    """Tell a store that fails from a file that is missing; paths stay out of the message."""
+    """Tell a store that fails from a file that is missing; paths stay out of the message.
+
+    Backends also raise errors of their client libraries, which have no common class.
+    """
     try:
         yield
     except (FileNotFoundError, FileExistsError):
@@ -256,3 +262,6 @@ def _reached() -> Iterator[None]:
     except OSError as error:
         why = _WHY.get(error.errno or 0) or error.strerror or type(error).__name__
         raise NotReadyError(f"the job store failed: {why}") from error
+    except Exception as error:
+        logger.warning("the job store failed", exc_info=True)
+        raise NotReadyError(f"the job store failed: {type(error).__name__}") from error

@@ -21,6 +21,7 @@ from serve_app.jobs.take_file import Header
 logger = logging.getLogger(__name__)
 
 _At = tuple[int, int]
+_AT_WORK = frozenset({Status.RUNNING, Status.WAITING})
 
 
 class JobRun:
@@ -53,6 +54,12 @@ class JobRun:
             if at == number:
                 task.cancel()
 
+    def failed(self, error: BaseException) -> None:
+        """The run is over because of *error*: the job waits for another one, and says why."""
+        if self._live.job.status in _AT_WORK:
+            why = error.message if isinstance(error, ServeError) else type(error).__name__
+            self._live.signal(Signal.BLOCK, f"its run failed ({why}); another one begins soon")
+
     def work(self, places: int) -> WorkState:
         """What is going on."""
         flights = [f for f in self._crew.flights.of(self._live.id) if f.speaking]
@@ -68,7 +75,8 @@ class JobRun:
         try:
             while True:
                 self._changed.clear()
-                if live.job.status is Status.QUEUED:
+                waits_for_nothing = live.job.status is Status.WAITING and not self._blocked
+                if live.job.status is Status.QUEUED or waits_for_nothing:
                     live.signal(Signal.START)
                 if live.job.status is Status.RUNNING:
                     self._fill()
@@ -246,7 +254,7 @@ class JobRun:
     def _block(self, at: _At, reason: str) -> None:
         """The job waits, and says why."""
         self._blocked.add(at)
-        if self._live.job.status in {Status.RUNNING, Status.WAITING}:
+        if self._live.job.status in _AT_WORK:
             self._live.signal(Signal.BLOCK, reason)
 
     def _unblock(self, at: _At) -> None:

@@ -157,6 +157,7 @@ class JobRunner:
         try:
             await self._insist(self._acquire)
             renewing = asyncio.create_task(self._renew())
+            renewing.add_done_callback(self._renewed)
             await self._insist(self._adopt)
             self._ready.set()
             while self._lost is None:
@@ -198,6 +199,12 @@ class JobRunner:
                 return
             except NotReadyError as error:
                 logger.warning("the lease on the job store could not be renewed: %s", error)
+
+    def _renewed(self, renewing: asyncio.Task[None]) -> None:
+        """Without renewals this runner would own nothing and yet look well."""
+        error = None if renewing.cancelled() else renewing.exception()
+        if error is not None:
+            self._lose(f"renewing the lease failed ({type(error).__name__}: {error})")
 
     def _lose(self, why: str) -> None:
         logger.error("the job runner stops: %s", why)

@@ -53,8 +53,8 @@ class Runs:
                 self._runs[live.id] = (run, task)
 
     def reap(self) -> None:
-        """Forget runs that are over; one that failed may start again after a while."""
-        for job_id, (_, task) in list(self._runs.items()):
+        """Forget runs that are over; one that failed waits, says why, and starts again later."""
+        for job_id, (run, task) in list(self._runs.items()):
             if not task.done():
                 continue
             del self._runs[job_id]
@@ -63,6 +63,7 @@ class Runs:
                 rules = self._crew.rules
                 self._not_before_s[job_id] = rules.speaking.clock() + rules.max_backoff_s
                 logger.error("the run of job %s failed", job_id, exc_info=error)
+                run.failed(error)
 
     def wake(self, job_id: str) -> None:
         """A job was changed from outside: look at it again, and at once."""

@@ -138,16 +138,23 @@ class FailingFolder(Folder):
     Args:
         url: As of a folder.
         failing: Asked with the path of each file to be written.
+        error: What the backend raises then.
     """
 
-    def __init__(self, url: str, failing: Callable[[str], bool] = lambda _path: False) -> None:
+    def __init__(
+        self,
+        url: str,
+        failing: Callable[[str], bool] = lambda _path: False,
+        error: Exception | None = None,
+    ) -> None:
         super().__init__(url)
         self.failing = failing
+        self.error = error or OSError(errno.ENOSPC, "No space left on device")
 
     def _put(self, path: str, data: bytes) -> None:
         if self.failing(path):
             super()._put(path, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise self.error
         super()._put(path, data)
 
 
@@ -213,6 +220,7 @@ async def scene(
     share: ShareRules | None = None,
     finish: Finish | None = None,
     ear: Ear | None = None,
+    lease_ttl_s: float = 10.0,
 ) -> AsyncIterator[Scene]:
     """A runner that owns its store, until the block ends.
 
@@ -232,6 +240,7 @@ async def scene(
         cache=cache,
         finish=finish,
         judge=None if ear is None else Judge(ear),
+        lease_ttl_s=lease_ttl_s,
     )
     await runner.start()
     try:

@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from serve_app.errors import ConfigError, NotReadyError
 from serve_app.jobs.cache import SegmentCache
 from serve_app.jobs.folder import Folder
 from serve_app.jobs.lease import Lease, LeaseLostError
+from serve_app.jobs.names import TakeName
 from serve_app.jobs.recorder import Recorder
 from serve_app.jobs.store import JobStore
 from serve_app.jobs.take_file import (
@@ -364,16 +367,81 @@ async def test_damage_is_noticed_when_it_is_read_and_spoken_again(tmp_path: Path
         assert "segment 3 was damaged" in view.warnings[0]
 
 
-async def test_a_full_disk_makes_the_job_wait_and_nothing_is_lost(tmp_path: Path) -> None:
+class BackendError(Exception):
+    """What a backend's client library raises: no OSError, and no class that we know."""
+
+
+@pytest.mark.parametrize(
+    "method", ["read", "write", "create", "remove", "remove_tree", "files", "blocks", "adopt"]
+)
+def test_whatever_a_backend_raises_means_that_the_store_failed(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(f"memory://{uuid.uuid4().hex}")
+    (tmp_path / "made").write_bytes(b"made")
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise BackendError("/secret/path")
+
+    for name in ("cat_file", "pipe_file", "put_file", "ls", "mv", "open", "rm_file", "rm"):
+        monkeypatch.setattr(folder._fs, name, fail)
+    calls: dict[str, Callable[[], object]] = {
+        "write": lambda: folder.write("a/b", b"x"),
+        "create": lambda: folder.create("a/b", b"x"),
+        "blocks": lambda: next(folder.blocks("a/b", 0, 1, 1)),
+        "adopt": lambda: folder.adopt(tmp_path / "made", "a/b"),
+    }
+    with pytest.raises(NotReadyError, match=r"failed: BackendError$"):
+        calls.get(method, lambda: getattr(folder, method)("a/b"))()
+
+
+async def test_a_lease_that_is_no_longer_renewed_ends_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_lease: Lease) -> None:
+        raise BackendError
+
+    monkeypatch.setattr(Lease, "renew", fail)
+    async with scene(tmp_path, lease_ttl_s=0.5) as at:
+        async with asyncio.timeout(20):
+            await at.runner._life  # type: ignore[misc]
+        with pytest.raises(NotReadyError, match="renewing the lease failed"):
+            at.runner.health()
+
+
+async def test_a_run_that_fails_says_so_in_its_job_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        real, failed = at.runner._crew.store.keep, 0
+
+        def keep(job_id: str, number: int, *rest: Any) -> TakeName:
+            nonlocal failed
+            if number == 3 and not failed:
+                failed += 1
+                raise BackendError
+            return real(job_id, number, *rest)
+
+        at.runner._crew.store.keep = keep  # type: ignore[method-assign]
+        job = await at.submit()
+        waiting = await at.until(job, lambda view: view.status is Status.WAITING)
+        assert "its run failed (BackendError)" in waiting.reason
+        assert (await at.done(job)).status is Status.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(None, "it is full"), (BackendError("no"), "BackendError")]
+)
+async def test_a_store_that_fails_makes_the_job_wait_and_nothing_is_lost(
+    tmp_path: Path, error: Exception | None, said: str
+) -> None:
     full = False
-    folder = FailingFolder(str(tmp_path), lambda path: full and is_take(path))
+    folder = FailingFolder(str(tmp_path), lambda path: full and is_take(path), error)
     slow = replace(FAST, first_chunk_s=0.01)
     async with scene(folder, [slow] * 2) as at:
         job = await at.submit()
         await at.until(job, lambda view: view.done >= 3)
         full = True
         view = await at.until(job, lambda view: view.status is Status.WAITING)
-        assert "it is full" in view.reason
+        assert said in view.reason
         full = False
         view = await at.done(job)
         assert view.status is Status.COMPLETE
@@ -393,7 +461,7 @@ async def test_a_store_that_can_not_be_written_accepts_no_job(tmp_path: Path) ->
 
 async def test_a_replaced_runner_stops_and_the_new_one_finishes(tmp_path: Path) -> None:
     slow = replace(FAST, real_time_factor=0.05)
-    async with scene(tmp_path, [slow] * 2) as at:
+    async with scene(tmp_path, [slow] * 2, lease_ttl_s=1.0) as at:
         job = await at.submit()
         await at.until(job, lambda view: view.done >= 1)
         # Another machine took over while this one was cut off from the store.
