@@ -101,9 +101,11 @@ class TelemetryActor:
         snapshot = self._telemetry.snapshot(since)
         if self._metrics is None:
             return snapshot
-        failing_s = self._metrics.export_failing_s
-        told = (f"no telemetry could be exported for {failing_s:.0f} s",) if failing_s > 0 else ()
-        return replace(snapshot, export_failing_s=failing_s, problems=(*snapshot.problems, *told))
+        return replace(
+            snapshot,
+            export_failing_s=self._metrics.export_failing_s,
+            problems=(*snapshot.problems, *self._metrics.problems),
+        )
 
     def permit(self, card_uuid: str) -> GuardState | None:
         """How much new work a card may take; None for one without a reading."""

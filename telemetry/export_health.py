@@ -17,14 +17,21 @@ class ExportHealth:
     Args:
         signal: ``traces`` or ``metrics``.
         clock: Monotonic time, s.
+        problem: Why there is no exporter at all, or None.
     """
 
-    def __init__(self, signal: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self.signal, self._clock = signal, clock
+    def __init__(
+        self,
+        signal: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        problem: str | None = None,
+    ) -> None:
+        self.signal, self._clock, self._problem = signal, clock, problem
         self._lock = threading.Lock()
         self._failures = 0
         self._began_s: float | None = None
-        self._failing_since_s: float | None = None
+        self._failing_since_s: float | None = None if problem is None else clock()
 
     @property
     def failures(self) -> int:
@@ -39,6 +46,15 @@ class ExportHealth:
                 return now_s - self._failing_since_s
             late = began_s is not None and now_s - began_s > LATE_S
             return now_s - began_s if late and began_s is not None else 0.0
+
+    def problem(self) -> str | None:
+        """What is wrong, for people; None while exports succeed."""
+        if self._problem is not None:
+            return self._problem
+        failing_s = self.failing_s()
+        return (
+            f"no {self.signal} could be exported for {failing_s:.0f} s" if failing_s > 0 else None
+        )
 
     def watch(self, exporter: Any) -> Any:
         """Count what *exporter*, of spans or metrics, does from now on; returns it."""

@@ -20,9 +20,8 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.metrics import Meter
@@ -35,6 +34,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from telemetry.card_metrics import observe
 from telemetry.export_health import ExportHealth
 from telemetry.instruments import EXPORT_FAILING, EXPORT_FAILURES
+from telemetry.otlp import exporter, wants
 from telemetry.readings import Point
 from telemetry.sampling import is_kept, ratio_of
 from telemetry.spans import SCOPE
@@ -43,7 +43,6 @@ from telemetry.trace_file import JsonLinesSpanExporter
 logger = logging.getLogger(__name__)
 
 SERVICE_NAME = "vibevoice-serve"
-EXPORT_TIMEOUT_S = 2.5
 SHUTDOWN_TIMEOUT_S = 2.0
 SPAN_DELAY_MS = 500
 METRIC_INTERVAL_MS = 10_000
@@ -80,21 +79,21 @@ class BoundedSpanProcessor(BatchSpanProcessor):
     """A batch processor that never holds up its process for longer than *timeout_s*.
 
     Args:
-        exporter: Where the spans go; owned.
+        spans: Where they go; owned.
         timeout_s: Longest flush or shutdown.
         ratio: Share of the traces that is exported, 0 to 1.
     """
 
     def __init__(
         self,
-        exporter: SpanExporter,
+        spans: SpanExporter,
         *,
         timeout_s: float = SHUTDOWN_TIMEOUT_S,
         ratio: float = 1.0,
     ) -> None:
         delay = None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else SPAN_DELAY_MS
         self.health = ExportHealth("traces")
-        super().__init__(self.health.watch(exporter), schedule_delay_millis=delay)
+        super().__init__(self.health.watch(spans), schedule_delay_millis=delay)
         self._timeout_s, self._ratio = timeout_s, ratio
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -114,39 +113,33 @@ class BoundedSpanProcessor(BatchSpanProcessor):
         return bounded(super().force_flush, limit_s)
 
 
-def _wants(signal: str, environ: Mapping[str, str]) -> bool:
-    """Whether OTLP is configured for ``TRACES`` or ``METRICS``."""
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-    return any(environ.get(name, "").strip() for name in names)
+class LostSpans(SpanProcessor):
+    """Stands where a processor could not be made: keeps no span, and tells why.
 
-
-def _uses_grpc(signal: str, environ: Mapping[str, str]) -> bool:
-    names = (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-    chosen = next((environ[name] for name in names if environ.get(name)), "http/protobuf")
-    return chosen.strip().lower() == "grpc"
-
-
-def _timeout_s(signal: str, environ: Mapping[str, str]) -> float | None:
-    """Our short time-out; None where the standard variables set one."""
-    names = ("OTEL_EXPORTER_OTLP_TIMEOUT", f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT")
-    return None if any(environ.get(name) for name in names) else EXPORT_TIMEOUT_S
-
-
-def _exporter(signal: Literal["TRACES", "METRICS"]) -> Any:
-    """The OTLP exporter of a signal, of the transport that the environment asks for.
-
-    Imported here: each transport pulls in a library of its own, and a process without a
-    collector needs neither.
+    Args:
+        problem: For people.
     """
-    transport = "grpc" if _uses_grpc(signal, os.environ) else "http"
-    part, name = {
-        "TRACES": ("trace_exporter", "OTLPSpanExporter"),
-        "METRICS": ("metric_exporter", "OTLPMetricExporter"),
-    }[signal]
-    module = import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{part}")
-    return getattr(module, name)(timeout=_timeout_s(signal, os.environ))
+
+    def __init__(self, problem: str) -> None:
+        self.health = ExportHealth("traces", problem=problem)
+
+
+def _unusable(signal: str, error: Exception) -> str:
+    """Why a signal has no exporter, for people; it is logged here."""
+    problem = (
+        f"{signal} are not exported: {type(error).__name__}: {error}. Look at the OTEL_* variables "
+        "(times are plain numbers, a compression is gzip, deflate or none), and start again."
+    )
+    logger.error("%s", problem)
+    return problem
+
+
+def _processor(make: Callable[[], SpanExporter], ratio: float) -> SpanProcessor:
+    """A processor, or what tells why there is none: speech must not depend on it."""
+    try:
+        return BoundedSpanProcessor(make(), ratio=ratio)
+    except Exception as error:  # noqa: BLE001 - each library refuses a variable in its own way
+        return LostSpans(_unusable("traces", error))
 
 
 def span_processors() -> list[SpanProcessor]:
@@ -156,11 +149,10 @@ def span_processors() -> list[SpanProcessor]:
     """
     processors: list[SpanProcessor] = []
     ratio = ratio_of(os.environ)
-    if _wants("TRACES", os.environ):
-        processors.append(BoundedSpanProcessor(_exporter("TRACES"), ratio=ratio))
+    if wants("TRACES", os.environ):
+        processors.append(_processor(lambda: exporter("TRACES"), ratio))
     if directory := os.environ.get(TRACE_DIR, "").strip():
-        exporter = JsonLinesSpanExporter(Path(directory))
-        processors.append(BoundedSpanProcessor(exporter, ratio=ratio))
+        processors.append(_processor(lambda: JsonLinesSpanExporter(Path(directory)), ratio))
     return processors
 
 
@@ -168,7 +160,7 @@ def _span_health() -> tuple[ExportHealth, ...]:
     """How the exports of this process' spans go; Serve made the provider, with our processors."""
     active = getattr(trace.get_tracer_provider(), "_active_span_processor", None)
     found = getattr(active, "_span_processors", ())
-    return tuple(one.health for one in found if isinstance(one, BoundedSpanProcessor))
+    return tuple(o.health for o in found if isinstance(o, BoundedSpanProcessor | LostSpans))
 
 
 def tracing_environment(
@@ -190,7 +182,7 @@ def tracing_environment(
         The variables to add; none where no one wants spans, so that tracing costs nothing.
     """
     directory = environ.get(TRACE_DIR, "").strip()
-    if not directory and not _wants("TRACES", environ):
+    if not directory and not wants("TRACES", environ):
         return {}
     added = {
         _SERVE_EXPORTER: IMPORT_PATH,
@@ -234,6 +226,11 @@ class Metrics:
         """For how long this process has not been able to export spans or metrics; 0 if it is."""
         return max(health.failing_s() for health in self._exports())
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What can't be exported, for people."""
+        return tuple(told for health in self._exports() if (told := health.problem()))
+
     def close(self, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
         """Export a last time and stop, within *timeout_s*."""
         bounded(lambda: self._provider.shutdown(timeout_s * 1000), timeout_s)
@@ -265,7 +262,7 @@ def start_metrics(instance: str, attributes: Mapping[str, str] | None = None) ->
             over its whole life.
         attributes: More resource attributes, such as ``ray.node_id``.
     """
-    if not _wants("METRICS", os.environ):
+    if not wants("METRICS", os.environ):
         return None
     ours: dict[str, Any] = {
         "service.name": SERVICE_NAME,
@@ -275,9 +272,16 @@ def start_metrics(instance: str, attributes: Mapping[str, str] | None = None) ->
     }
     # What the operator says in OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES stands.
     resource = Resource.create(ours).merge(OTELResourceDetector().detect())
-    interval = None if "OTEL_METRIC_EXPORT_INTERVAL" in os.environ else METRIC_INTERVAL_MS
     health = ExportHealth("metrics")
-    exporter = health.watch(_exporter("METRICS"))
-    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=interval)
-    provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+    try:
+        readers = [_metric_reader(health)]
+    except Exception as error:  # noqa: BLE001 - each library refuses a variable in its own way
+        readers, health = [], ExportHealth("metrics", problem=_unusable("metrics", error))
+    provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     return Metrics(provider, health)
+
+
+def _metric_reader(health: ExportHealth) -> PeriodicExportingMetricReader:
+    interval = None if "OTEL_METRIC_EXPORT_INTERVAL" in os.environ else METRIC_INTERVAL_MS
+    watched = health.watch(exporter("METRICS"))
+    return PeriodicExportingMetricReader(watched, export_interval_millis=interval)

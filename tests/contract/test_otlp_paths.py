@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from telemetry import actor
 from telemetry.card_metrics import observe_cards
 from telemetry.core.sample import CardSample
 from telemetry.core.window import AgedSample
@@ -17,6 +19,7 @@ from telemetry.export_health import ExportHealth
 from telemetry.otel import BoundedSpanProcessor, span_processors, start_metrics
 from telemetry.sampling import is_kept, ratio_of
 from telemetry.speech_metrics import SynthesisMetrics
+from telemetry.watch_config import TelemetryConfig
 from tests.contract.test_otlp import WAIT_S, provider, speak
 from tests.otlp import OtlpReceiver, flush, make_tls
 from tests.records import record
@@ -221,3 +224,32 @@ def test_an_export_that_hangs_counts_while_it_still_does() -> None:
     health.watch(Hanging()).export()
     assert seen == [0.0, 15.0]
     assert health.failing_s() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OTEL_EXPORTER_OTLP_TIMEOUT", "2s"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd")],
+)
+def test_a_variable_that_no_exporter_takes_ends_nothing_and_is_told(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv(name, value)
+    tracing = TracerProvider(shutdown_on_exit=False)
+    for processor in span_processors():
+        tracing.add_span_processor(processor)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: tracing)
+    monkeypatch.setattr(actor.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=str))
+    watched = actor.TelemetryActor(TelemetryConfig("simulated"))
+    speak(tracing)
+    told = watched.snapshot()
+    watched.close()
+    tracing.shutdown()
+    assert [problem.split(":")[0] for problem in told.problems] == [
+        "metrics are not exported",
+        "traces are not exported",
+    ]
+    assert all(value in problem and "OTEL_" in problem for problem in told.problems)
+    assert told.export_failing_s
+    assert watched.permit("nobody") is None
