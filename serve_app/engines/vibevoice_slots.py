@@ -67,19 +67,28 @@ class KvSlots:
         """Fill a row's first columns, a tensor of shape ``(1, heads, columns, dim)`` a layer."""
         for buffers, given in ((self.keys, keys), (self.values, values)):
             for buffer, new in zip(buffers, given, strict=True):
-                buffer[row, :, : new.shape[2]] = new[0]
+                _fill(buffer[row : row + 1], new)
 
     def move(self, source: int, target: int, columns: int) -> None:
         """Copy a slot's first *columns*."""
         for buffer in (*self.keys, *self.values):
-            rows = buffer[2 * source : 2 * source + 2, :, :columns]
-            buffer[2 * target : 2 * target + 2, :, :columns] = rows
+            moved = buffer[2 * source : 2 * source + 2, :, :columns]
+            _fill(buffer[2 * target : 2 * target + 2], moved)
 
     def release(self) -> None:
         """Give all memory back."""
         self.slots = self.columns = 0
         for buffers in (self.keys, self.values):
             buffers[:] = [self._new(0, 0) for _ in buffers]
+
+
+def _fill(rows: Tensor, columns: Tensor) -> None:
+    """Write the first columns of some rows, and zeros behind them.
+
+    A mask does not hide what the last guest left there if it is NaN, for 0 times NaN is NaN.
+    """
+    rows[:, :, : columns.shape[2]] = columns
+    rows[:, :, columns.shape[2] :] = 0
 
 
 class KvFrame:
