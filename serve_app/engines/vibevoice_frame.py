@@ -149,7 +149,8 @@ class Device:
             steps: Solver steps that occur, ascending.
 
         Returns:
-            Shape ``(slots, 1 + 3200)``: the token, then samples.
+            Shape ``(slots, 1 + 3200)``: the token, NaN where the scores are no numbers; then
+            samples.
         """
         width = self._runner.width(slots)
         self._given.copy_(self._told, non_blocking=True)
@@ -190,7 +191,10 @@ class Device:
         heard = torch.where(speaking[:, None], sounded[:slots], read)
         self._heard[: 2 * slots].view(slots, 2, -1).copy_(heard[:, None])
         self._speaking[:slots] = speaking
-        return torch.cat((tokens[:count, None].float(), audio.float()), dim=1)
+        # The best of scores that are no numbers would be the first token, which ends the text.
+        sane = scores[: 2 * count : 2].isfinite().all(dim=1, keepdim=True)
+        told = torch.where(sane, tokens[:count, None].float(), torch.nan)
+        return torch.cat((told, audio.float()), dim=1)
 
     def _latents(self, given: Tensor, hidden: Tensor, steps: tuple[int, ...]) -> Tensor:
         """Shape ``(slots, latent)``; rows of other steps are sampled beside and chosen."""

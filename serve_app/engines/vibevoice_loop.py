@@ -79,7 +79,7 @@ class Sounded:
 
     Args:
         row: Which.
-        samples: Shape ``(3200,)``, or None.
+        samples: Shape ``(3200,)``, or None; NaN where the language model gave no numbers.
         finish: Why it ended, or None.
     """
 
@@ -167,6 +167,8 @@ class Batch:
 
     def _sounded(self, row: Row, values: Samples) -> Sounded:
         """Make a frame count for a row."""
+        if np.isnan(values[0]):
+            return Sounded(row, np.full_like(values[1:], np.nan), None)
         token = int(values[0])
         row.spoken += 1
         samples = None
@@ -182,7 +184,7 @@ class Batch:
 
 
 def probe(batch: Batch, prefill: Callable[[], Prefill]) -> bool:
-    """Whether a row of its own gives finite audio or ends; for a batch that is empty.
+    """Whether a row of its own gives two finite frames or ends; for a batch that is empty.
 
     Args:
         batch: Where.
@@ -193,6 +195,7 @@ def probe(batch: Batch, prefill: Callable[[], Prefill]) -> bool:
     try:
         sounds = batch.sound()
         batch.think()
+        sounds += batch.sound()  # what has been thought, too, must be finite
         return all(item.samples is None or np.isfinite(item.samples).all() for item in sounds)
     finally:
         batch.leave([row])

@@ -24,6 +24,7 @@ from serve_app.engines.base import Chunk, Line, SpeakTask, SpeechEnd
 from serve_app.engines.registry import create
 from serve_app.engines.vibevoice import VibeVoiceEngine
 from serve_app.engines.vibevoice_codec import FrameCodec
+from serve_app.engines.vibevoice_frame import Device
 from serve_app.engines.vibevoice_loop import Batch
 from serve_app.errors import (
     BadAudioError,
@@ -118,6 +119,34 @@ class TestEnds:
             heard = await _all(engine, [task(number) for number in range(3)])
         assert isinstance(heard[1], BadAudioError)
         assert [heard[0].pcm, heard[2].pcm] == [alone[0].pcm, alone[2].pcm]
+
+    async def test_a_state_that_is_no_number_is_no_end(self, engine: VibeVoiceEngine) -> None:
+        """It harms one segment, and nobody who comes into its slot or moves there."""
+        alone = [await listen(engine, task(number)) for number in range(5)]
+        stock_think = Device.think
+        struck: list[int] = []
+
+        def think(self: Device, places: list[int]) -> None:
+            stock_think(self, places)
+            if len(places) == 8 and not struck:
+                struck.append(places[2])
+                self._hidden[2:4] = torch.nan
+                for buffer in (*self._kv.keys, *self._kv.values):
+                    buffer[2:4] = torch.nan
+
+        with mock.patch.object(Device, "think", think):
+            heard = await _all(engine, [task(number) for number in range(5)])
+        assert struck
+        assert [number for number, one in enumerate(heard) if isinstance(one, Exception)] == [1]
+        assert isinstance(heard[1], BadAudioError)
+        others = (0, 2, 3, 4)
+        assert [heard[number].pcm for number in others] == [alone[number].pcm for number in others]
+        slots = engine._thread._batch._device._kv
+        with torch.inference_mode():
+            for buffer in (*slots.keys, *slots.values):
+                buffer[:] = torch.nan
+        again = await _all(engine, [task(number) for number in range(2)])
+        assert [one.pcm for one in again] == [one.pcm for one in alone[:2]]
 
 
 async def _all(engine: VibeVoiceEngine, tasks: list[SpeakTask]) -> list[Any]:
@@ -239,7 +268,9 @@ class TestCreate:
             ("cut", "hf download"),
             ("lost", "lacks .* weights.*hf download"),
             ("config", "hf download"),
-            ("nan", "no numbers"),
+            ("nan diffusion_head", "no numbers"),
+            ("nan language_model", "no numbers"),
+            ("nan lm_head", "no numbers"),
         ],
     )
     def test_a_corrupt_checkpoint(
@@ -251,7 +282,8 @@ class TestCreate:
             (folder / path.name).write_bytes(path.read_bytes())
         weights = folder / "model.safetensors"
         kept = load_file(weights)
-        name = next(key for key in kept if "diffusion_head" in key)
+        part = damage.removeprefix("nan ") if damage.startswith("nan ") else "diffusion_head"
+        name = next(key for key in kept if part in key)
         if damage == "cut":
             weights.write_bytes(weights.read_bytes()[:-1000])
         elif damage == "config":
