@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from serve_app.core.audio import BYTES_PER_S
+from serve_app.core.trail import trail
 from serve_app.engines.base import (
     Chunk,
     Engine,
@@ -197,9 +198,11 @@ class Speaker:
                         watch.end = item
         except ServeError:
             raise
-        except Exception as failure:
-            logger.exception("segment %s failed inside the engine", task.key[:12])
-            raise EngineError(f"{type(failure).__name__} in the engine: {failure}") from failure
+        except Exception as failure:  # noqa: BLE001 - whatever it is
+            logger.error(  # noqa: TRY400 - its message may quote the text
+                "segment %s failed inside the engine: %s", task.key[:12], trail(failure)
+            )
+            raise EngineError(f"{type(failure).__name__} in the engine") from None
         watch.stop()
         watch.complete = True
         yield SpeechReport(watch.end, self._record(task, watch))

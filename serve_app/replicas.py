@@ -172,4 +172,4 @@ def own_error(error: RayTaskError) -> ServeError:
         return cause
     if isinstance(error, ServeError):
         return type(error)(*error.args)
-    return EngineError(f"the replica failed with {type(cause or error).__name__}: {cause or error}")
+    return EngineError(f"the replica failed with {type(cause or error).__name__}")

@@ -11,6 +11,7 @@ card; a bad take is then noticed too late more often, and which take counts depe
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping
 from contextlib import aclosing
@@ -25,6 +26,7 @@ from serve_app.core.quality import QualityMeter, Verdict
 from serve_app.core.retake import Outgoing
 from serve_app.core.segment import Segment
 from serve_app.core.stitch import pause_s
+from serve_app.core.trail import trail
 from serve_app.engines.base import Chunk, Line, SpeakTask
 from serve_app.errors import (
     BadAudioError,
@@ -49,6 +51,8 @@ from serve_app.pieces import (
     Started,
     TakeItem,
 )
+
+logger = logging.getLogger(__name__)
 
 _DIGEST_DIGITS = 12
 MAX_SPLITS = 3
@@ -157,8 +161,9 @@ class SegmentRun:
             self._error = error
         except Exception as error:  # noqa: BLE001 - the listener must hear of a bug, not wait
             self._error = SegmentFailedError(
-                f"Segment {self._planned.segment.index} ended with {type(error).__name__}: {error}"
+                f"Segment {self._planned.segment.index} ended with {type(error).__name__}."
             )
+            logger.error("a segment was lost to a bug: %s", trail(error))  # noqa: TRY400
         finally:
             self._finished = True
             self._changed.set()
@@ -344,8 +349,10 @@ def _refuse(track: _Track, why: str) -> NoReturn:
 def _failed(segment: Segment, cause: ServeError) -> SegmentFailedError:
     text = " ".join(utterance.text for utterance in segment.utterances)
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_DIGITS]
+    # An engine's message may quote a library's, and that the text.
+    why = cause.code if isinstance(cause, EngineError) else f"{cause.code}: {cause}"
     return SegmentFailedError(
-        f"Segment {segment.index} could not be spoken ({cause.code}: {cause}). "
+        f"Segment {segment.index} could not be spoken ({why}). "
         f"Its text is not shown: {len(text)} characters, SHA-256 {digest}. "
         "The audio before it is complete; send the request again."
     )

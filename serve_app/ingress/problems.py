@@ -7,9 +7,7 @@ code it came up, never by the path that was asked for or by a message, which may
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,12 +15,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from serve_app.errors import InvalidInputError, ServeError
+from serve_app.core.trail import trail
+from serve_app.errors import ConfigError, EngineError, InvalidInputError, ServeError
 
 logger = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = 5
-_FRAMES_TOLD = 12
+_FOR_OPERATORS = "It failed here, not by your request; the log has it."
+_QUOTING = (ConfigError, EngineError)
+"""Their messages are for operators: they name places of the machine and quote libraries."""
 _MOST_FIELDS = 8
 _MOST_CHARACTERS = 128
 _FORMS = frozenset({"str", "constrained-str", "VoiceId", "constrained-int"})
@@ -44,7 +45,7 @@ def problem(error: ServeError) -> JSONResponse:
     """The answer for an error of our tree."""
     return _answer(
         error.status,
-        error.message,
+        _FOR_OPERATORS if isinstance(error, _QUOTING) else error.message,
         error.code,
         error.param,
         retry_helps=error.retry_helps,
@@ -108,17 +109,6 @@ def _shown(place: Sequence[object]) -> str:
     """A place, without the form that a value of several forms was taken for."""
     steps = [str(step) for step in place]
     return ".".join(step for step in steps if step not in _FORMS)[:_MOST_CHARACTERS]
-
-
-def trail(error: BaseException) -> str:
-    """An error and its causes by type and place, innermost frame last, without their messages."""
-    places = " > ".join(
-        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
-        for frame in traceback.extract_tb(error.__traceback__)[-_FRAMES_TOLD:]
-    )
-    cause = error.__cause__ or error.__context__
-    told = f"{type(error).__name__} at {places or 'an unknown place'}"
-    return told if cause is None or error.__suppress_context__ else f"{told}, after {trail(cause)}"
 
 
 def _answer(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,14 +22,17 @@ from serve_app.cli import app as command_line
 from serve_app.config import API_KEY, AccessSettings, parse_settings
 from serve_app.core.backlog import next_end_s
 from serve_app.core.limits import KeyLimits
+from serve_app.engines.base import Chunk, SpeakTask, SpeechEnd
 from serve_app.errors import ConfigError, NotReadyError
 from serve_app.ingress.bounded import GateRules
 from serve_app.ingress.http import create_app
 from serve_app.keys import ApiKey, KeyRing, digest_of, key_entry, new_key, parse_keys
 from serve_app.outcomes import Outcomes
+from serve_app.pieces import TakeItem
+from serve_app.replica import ReplicaIdentity, Speaker
 from serve_app.store_probe import StoreProbe, voice_store_probe
 from tests.unit.fake_replicas import FakeReplicas
-from tests.unit.ingress_stage import BODY, LONG, SETTINGS, client_of_app, service
+from tests.unit.ingress_stage import BODY, ENGINE, LONG, SETTINGS, client_of_app, service
 
 ANN, BEN = new_key(), new_key()
 
@@ -174,6 +179,30 @@ async def test_pages_of_the_named_origin_may_ask_without_a_key() -> None:
         assert answer.headers["access-control-allow-origin"] == "https://app.example"
 
 
+class Quoting(FakeReplicas):
+    """A replica whose engine's library quotes what it can't speak."""
+
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+        identity = ReplicaIdentity("r", "n", None, simulated=True)
+        speaker = Speaker(QuotingEngine(), identity, Silent(), Silent())  # type: ignore[arg-type]
+        async with aclosing(speaker.speak(task)) as items:
+            async for item in items:
+                yield item
+
+
+class QuotingEngine:
+    slots, info = 1, ENGINE
+
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[Chunk | SpeechEnd, None]:
+        yield Chunk(bytes(2))
+        raise ValueError(f"can't speak {task.lines[0].text} of /srv/SECRET")
+
+
+class Silent:
+    def load(self, busy: int, slots: int) -> None: ...
+    def spoken(self, record: object, context: object) -> None: ...
+
+
 async def test_errors_and_logs_name_no_path_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
     def fail(*_: object) -> str:
         raise RuntimeError("PRIVATE WORDS")
@@ -187,11 +216,14 @@ async def test_errors_and_logs_name_no_path_and_no_text(caplog: pytest.LogCaptur
             assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
             wrong = await client.put("/v1/models")
             assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
-        broken = service(FakeReplicas(lambda *_: "crash"))
+        broken = service(Quoting())
         async with client_of_app(create_app(broken)) as client:
             answer = await client.post("/v1/audio/speech", json=text)
-            assert answer.status_code == 500
+            assert (answer.status_code, answer.json()["error"]["code"]) == (500, "segment_failed")
             assert "PRIVATE" not in answer.text
+        (lost,) = broken.speech.outcomes.all()
+        assert "engine_error" in str(lost.error)
+        assert "PRIVATE" not in str(lost.to_json(0.0))
         async with client_of_app(create_app(service(FakeReplicas(), pool=fail))) as client:  # type: ignore[arg-type]
             answer = await client.post("/v1/audio/speech", json=text)
             assert answer.json()["error"]["code"] == "internal_error"
