@@ -238,10 +238,15 @@ class ConfigError(ServeError):
 
 
 class EngineError(ServeError):
-    """One attempt at one segment failed inside the engine; another attempt may succeed."""
+    """One attempt at one segment failed inside the engine; another attempt may succeed.
+
+    Attributes:
+        replica: Where it failed, once whoever sent the attempt has noted it.
+    """
 
     code = "engine_error"
     retry_helps = True
+    replica: str | None = None
 
 
 class EngineCrashedError(EngineError):

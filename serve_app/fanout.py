@@ -9,8 +9,9 @@ yields :class:`Started`, chunks and one :class:`SpeechReport`. Its rules:
   in flight, never on the script. The segment that the listener waits for is never held back.
 * What is delivered is in plan order. Nothing of a segment leaves before its turn.
 * **A fault** (the replica died, hung, ran out of memory) is answered by the same segment with the
-  same seed. If part of it had left, that many bytes of the new take are compared with what was
-  sent and skipped; if they differ, :class:`TakeMismatchError` ends the stream.
+  same seed, after a short pause and on another replica if there is one. If part of it had left,
+  that many bytes of the new take are compared with what was sent and skipped; if they differ,
+  :class:`TakeMismatchError` ends the stream.
 * **A bad take** (see ``core.quality``) of which nothing was let out is spoken again with the next
   seed of its key, then split in halves at a fixed place. Seeds depend on the number of bad takes
   only, so faults never change the audio. A bad take that had been let out ends the stream if

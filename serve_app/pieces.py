@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from serve_app.core.audio import BYTES_PER_S
 from serve_app.core.quality import Verdict
@@ -35,6 +35,8 @@ class SpeechReport:
     record: SynthesisRecord
 
 
+_RETRY_PAUSE_MOST_S: Final = 2.0
+
 TakeItem = Started | Chunk | SpeechReport
 Speak = Callable[[SpeakTask], AsyncGenerator[TakeItem, None]]
 
@@ -47,6 +49,7 @@ class FanOutRules:
         look_ahead: Segments dispatched from the listener's on.
         buffer_bytes: PCM in flight or held behind the listener, estimated before it exists.
         attempts: Takes of one part before a fault is final.
+        retry_pause_s: Before the take that follows a fault; twice as long after each further one.
         takes: Seeds tried before a bad part is split.
         assign_timeout_s: Wait for a slot on a replica.
         first_chunk_timeout_s: From the slot to the first sound.
@@ -61,6 +64,7 @@ class FanOutRules:
     look_ahead: int = 32
     buffer_bytes: int = 40 * 1024 * 1024
     attempts: int = 4
+    retry_pause_s: float = 0.05
     takes: int = 3
     assign_timeout_s: float = 120.0
     first_chunk_timeout_s: float = 30.0
@@ -69,6 +73,10 @@ class FanOutRules:
     behind_chunk_s: float = 1.0
     live: bool = False
     clock: Callable[[], float] = time.monotonic
+
+    def pause_s(self, faults: int) -> float:
+        """Pause behind so many faults of a part; a cause that passes gets time to."""
+        return min(self.retry_pause_s * 2.0 ** (faults - 1), _RETRY_PAUSE_MOST_S)
 
     def bytes_of(self, est_s: float) -> int:
         """PCM bytes of an estimated duration."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -12,6 +13,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.core.avoid import AvoidedReplicas
 from serve_app.engines.base import EngineInfo, SpeakTask
 from serve_app.errors import (
     CardPausedError,
@@ -30,8 +32,6 @@ _DESCRIBE_TIMEOUT_S = 3.0
 _FRESH_S = 30.0
 _PAUSED_RETRY_S = 0.02
 _PAUSED_RETRY_MOST_S = 0.5
-_AVOIDED_S = 1.0
-"""For how long no segment is sent to a replica that has refused one, if another may take it."""
 
 
 class ReplicaHandle:
@@ -39,7 +39,7 @@ class ReplicaHandle:
 
     Args:
         handle: Handle of the ``Synth`` deployment.
-        clock: Monotonic seconds.
+        clock: That of the router, which runs in this process.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ReplicaHandle:
         self._streaming = handle.options(stream=True)
         self._info: ReplicaInfo | None = None
         self._spoke_s: float | None = None
-        self._refused_s: dict[str, float] = {}
+        self._avoided = AvoidedReplicas(clock)
 
     async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
         """Speak *task* on some replica; closing the stream cancels it there.
@@ -93,34 +93,31 @@ class ReplicaHandle:
         self, task: SpeakTask, span: Span
     ) -> AsyncGenerator[tuple[TakeItem, ...], None]:
         with span.active():
-            response = self._streaming.speak.remote(task, self._refused())
+            response = self._streaming.speak.remote(task, self._to_avoid(task))
+        replica = None
         try:
             async for batch in response:
                 if isinstance(batch[-1], Refused):  # which comes alone
-                    self._refused_s[batch[-1].replica] = self._clock()
+                    self._avoided.refused(batch[-1].replica)
                     raise CardPausedError(batch[-1].why)
+                replica = batch[0].replica if isinstance(batch[0], Started) else replica
                 yield batch
-        except RayTaskError as error:
-            raise own_error(error) from error
-        except RayActorError as error:
-            raise EngineCrashedError(
-                f"the replica that spoke segment {task.tag} is gone ({type(error).__name__})"
-            ) from error
+                if replica is not None and isinstance(batch[-1], SpeechReport):
+                    self._avoided.spoke(replica)
         except (RayError, RayServeException) as error:
-            raise EngineError(
-                f"the call for segment {task.tag} failed ({type(error).__name__}: {error})"
-            ) from error
+            failure = _told(error, task)
+            if replica is not None and isinstance(failure, EngineError):
+                self._avoided.failed(replica)
+            raise failure from error
         finally:
             # Leaving a stream doesn't stop its replica; only this does.
             response.cancel()
 
-    def _refused(self) -> tuple[str, ...]:
-        """Replicas that have refused a segment lately."""
-        now_s = self._clock()
-        self._refused_s = {
-            replica: at_s for replica, at_s in self._refused_s.items() if now_s - at_s < _AVOIDED_S
-        }
-        return tuple(self._refused_s)
+    def _to_avoid(self, task: SpeakTask) -> Mapping[str, float]:
+        """Replicas that should not have *task*, each with the time up to which."""
+        for replica in task.failed_on[-1:]:  # one that hung is known only to who waited for it
+            self._avoided.failed(replica)
+        return {**self._avoided.until_s(), **dict.fromkeys(task.failed_on, math.inf)}
 
     async def engine(self) -> EngineInfo:
         """Engine facts, asked once; a replica with a new revision is asked again.
@@ -163,6 +160,17 @@ class ReplicaHandle:
                 self._info = None
         elif not isinstance(item, SpeechReport):
             self._spoke_s = self._clock()
+
+
+def _told(error: Exception, task: SpeakTask) -> ServeError:
+    """What went wrong with a call of ``speak``, in our words."""
+    if isinstance(error, RayTaskError):
+        return own_error(error)
+    if isinstance(error, RayActorError):
+        return EngineCrashedError(
+            f"the replica that spoke segment {task.tag} is gone ({type(error).__name__})"
+        )
+    return EngineError(f"the call for segment {task.tag} failed ({type(error).__name__})")
 
 
 def own_error(error: RayTaskError) -> ServeError:

@@ -6,12 +6,15 @@ idle. Segments take seconds, so asking every replica's (cached) queue costs noth
 
 What a replica tells of its card comes here through Serve's controller and is seconds old. A card
 that was paused meanwhile refuses at once, is idle for it, and would draw every further segment.
-So a call of ``speak`` names, behind its task, the replicas that refused lately: they come last.
+A sick card that fails at once does the same. So a call of ``speak`` names, behind its task, the
+replicas that refused or failed lately, each with the monotonic time up to which it comes last: a
+call that waits for the busy others may still go to it later.
 """
 
 from __future__ import annotations
 
 import random
+import time
 
 from ray.serve.config import RequestRouterConfig
 from ray.serve.request_router import (
@@ -42,17 +45,17 @@ class EveryReplica(FIFOMixin, RequestRouter):  # type: ignore[misc] # Ray ships 
             pending_request.routing_context.should_backoff = True
         if not candidate_replicas:
             return []
-        refused = _refused(pending_request)
+        avoided = _avoided(pending_request)
         ranks = [
             [
                 replica
                 for replica in candidate_replicas
-                if _guard_state(replica) == state and replica.replica_id.unique_id not in refused
+                if _guard_state(replica) == state and replica.replica_id.unique_id not in avoided
             ]
             for state in ("open", "eased")
         ]
-        # Where all are paused one of them must be named: an empty answer hangs the request. The
-        # replica itself refuses, and whoever sent it tries again.
+        # Where all are paused or avoided one of them must be named: an empty answer hangs the
+        # request. A paused replica itself refuses, and whoever sent it tries again.
         found = [rank for rank in ranks if rank] or [candidate_replicas]
         return [random.sample(rank, len(rank)) for rank in found]
 
@@ -61,11 +64,13 @@ def _guard_state(replica: RunningReplica) -> str:
     return str((replica.routing_stats or {}).get(GUARD_STATE, "open"))
 
 
-def _refused(pending_request: PendingRequest | None) -> frozenset[str]:
-    """The replicas that a call of ``Synth.speak`` should not be sent to."""
+def _avoided(pending_request: PendingRequest | None) -> frozenset[str]:
+    """The replicas that a call of ``Synth.speak`` should not be sent to now."""
     if pending_request is None or len(pending_request.args) < 2:
         return frozenset()
-    return frozenset(pending_request.args[1])
+    now_s = time.monotonic()
+    until_s = pending_request.args[1].items()
+    return frozenset(replica for replica, end_s in until_s if now_s < end_s)
 
 
 def router_config() -> RequestRouterConfig:

@@ -6,7 +6,7 @@ methods, from modules that the replica's own process loads.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +35,13 @@ class Synth:
     async def speak(
         self,
         task: SpeakTask,
-        refused: tuple[str, ...] = (),  # noqa: ARG002 - read by the router
+        avoid_until_s: Mapping[str, float] | None = None,  # noqa: ARG002 - read by the router
     ) -> AsyncGenerator[TakeBatch, None]:
         """Speak one segment; the first item says that a slot was found, or that none is given.
 
         Args:
             task: The segment.
-            refused: Replicas that would refuse it; see :mod:`serve_app.routing`.
+            avoid_until_s: Replicas that should not have it; see :mod:`serve_app.routing`.
         """
         async with aclosing(self._replica.speak(task)) as batches:
             async for batch in batches:

@@ -72,6 +72,7 @@ class _Track:
         self.part = Part(planned.key, segment.index, segment.before, segment.pause_s)
         self.outgoing = Outgoing()
         self.takes = 0
+        self.failed_on: tuple[str, ...] = ()
         self.let_out = False
 
     @property
@@ -192,6 +193,11 @@ class SegmentRun:
             if faults >= self._rules.attempts or isinstance(cause, NotReadyError):
                 raise _failed(planned.segment, cause) from cause
             self._tell("bad_take" if is_bad else "fault", cause)
+            if isinstance(cause, EngineError):
+                track.failed_on += () if cause.replica is None else (cause.replica,)
+                await asyncio.sleep(self._rules.pause_s(faults))
+            else:
+                track.failed_on = ()
         halves = replan_halves(planned) if splits < MAX_SPLITS else None
         if halves is None:
             raise _failed(planned.segment, cause) from cause
@@ -284,36 +290,50 @@ class SegmentRun:
             tag=segment.index,
             attempt=track.takes,
             waited_s=waited_s,
+            failed_on=track.failed_on,
         )
 
 
 async def timed(
     speak: Speak, task: SpeakTask, rules: FanOutRules
 ) -> AsyncGenerator[TakeItem, None]:
-    """The items of a take, each within its time.
+    """The items of a take, each within its time; a fault is told where it was.
 
     Raises:
         NotReadyError: No replica had a slot in time.
         EngineTimeoutError: Sound did not come in time.
     """
     limit_s, waiting_for = rules.assign_timeout_s, _FREE_SLOT
+    replica = None
     async with aclosing(speak(task)) as items:
         while True:
             try:
-                async with asyncio.timeout(limit_s):
-                    item = await anext(items, None)
-            except TimeoutError:
-                text = f"segment {task.tag}: waited {limit_s:g} s for {waiting_for}"
-                if waiting_for == _FREE_SLOT:
-                    raise NotReadyError(f"{text}; all replicas are busy or gone.") from None
-                raise EngineTimeoutError(text) from None
+                item = await _within(limit_s, items, f"segment {task.tag}", waiting_for)
+            except EngineError as error:
+                error.replica = replica
+                raise
             if item is None:
                 return
             yield item
             if isinstance(item, Started):
+                replica = item.replica
                 limit_s, waiting_for = rules.first_chunk_timeout_s, _FIRST_SOUND
             else:
                 limit_s, waiting_for = rules.chunk_timeout_s, _NEXT_CHUNK
+
+
+async def _within(
+    limit_s: float, items: AsyncGenerator[TakeItem, None], who: str, waiting_for: str
+) -> TakeItem | None:
+    """The next item, or None behind the last."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await anext(items, None)
+    except TimeoutError:
+        text = f"{who}: waited {limit_s:g} s for {waiting_for}"
+        if waiting_for == _FREE_SLOT:
+            raise NotReadyError(f"{text}; all replicas are busy or gone.") from None
+        raise EngineTimeoutError(text) from None
 
 
 def lines_of(segment: Segment, voices: Mapping[str, str]) -> tuple[Line, ...]:

@@ -59,6 +59,8 @@ class SpeakTask:
             samples; real engines ignore it.
         attempt: From 1, counted over all reasons to speak it again; only for telemetry.
         waited_s: Seconds it waited for a place before it was sent; only for telemetry.
+        failed_on: Replicas on which the takes just before this one failed, in order; only for the
+            choice of another one.
     """
 
     key: str
@@ -70,6 +72,7 @@ class SpeakTask:
     tag: int = 0
     attempt: int = 1
     waited_s: float = 0.0
+    failed_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ may be bad that a stream would let out.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Final
 
@@ -115,10 +116,12 @@ class SegmentSpeaker:
         """One take, repeated with the same seed after a fault."""
         landed = self._flights.landed
         tried = 0
+        failed_on: tuple[str, ...] = ()
         while True:
             self._takes += 1
             again = self._again or self._takes > 1
-            flight = Flight(planned, self._task(planned, seed), self._owner, again=again)
+            task = self._task(planned, seed, failed_on)
+            flight = Flight(planned, task, self._owner, again=again)
             try:
                 return await self._flights.fly(flight)
             except EngineError as error:
@@ -133,8 +136,10 @@ class SegmentSpeaker:
                             f"else was spoken meanwhile ({error.code}: {error})"
                         ) from error
                     raise _failed(planned, error) from error
+                failed_on += () if error.replica is None else (error.replica,)
+                await asyncio.sleep(self._rules.pause_s(tried))
 
-    def _task(self, planned: PlannedSegment, seed: int) -> SpeakTask:
+    def _task(self, planned: PlannedSegment, seed: int, failed_on: tuple[str, ...]) -> SpeakTask:
         segment = planned.segment
         return SpeakTask(
             key=planned.key,
@@ -145,6 +150,7 @@ class SegmentSpeaker:
             options=self._options,
             tag=segment.index,
             attempt=self._takes,
+            failed_on=failed_on,
         )
 
 

@@ -71,6 +71,7 @@ class FakeReplicas:
 
     faults: Callable[[SpeakTask, int], str | None] = lambda _task, _take: None
     chunk_bytes: int = 9600
+    replica_for: Callable[[SpeakTask], str] = lambda _task: "r"
     taken: list[tuple[int, int]] = field(default_factory=list)
     crashes: int = 0
     running: int = 0
@@ -84,7 +85,7 @@ class FakeReplicas:
         self.running += 1
         self.peak = max(self.peak, self.running)
         try:
-            yield Started("r", "1")
+            yield Started(self.replica_for(task), "1")
             if self.gate is not None:
                 await self.gate.wait()
             async for item in self._audio(task, fault):

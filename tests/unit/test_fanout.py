@@ -25,7 +25,7 @@ TEXT = "\n\n".join(
     for n in range(8)
 )
 VOICES = {"Narrator": "v"}
-RULES = FanOutRules(assign_timeout_s=5, first_chunk_timeout_s=5, chunk_timeout_s=5)
+RULES = FanOutRules(retry_pause_s=0, assign_timeout_s=5, first_chunk_timeout_s=5, chunk_timeout_s=5)
 
 
 def planned() -> tuple[PlannedSegment, ...]:
@@ -100,6 +100,36 @@ async def test_a_hang_is_a_fault_like_any_other() -> None:
     audio, _, events = await heard(FakeReplicas(fault_on(3, "hang")), rules)
     assert audio == undisturbed
     assert events == [Delivery("fault", 3, "engine_timeout")]
+
+
+@pytest.mark.parametrize("fault", ["crash", "crash_after", "hang", "memory"])
+async def test_one_sick_replica_costs_a_segment_one_take(fault: str) -> None:
+    def idle_one(task: SpeakTask) -> str:
+        return "healthy" if "sick" in task.failed_on else "sick"
+
+    def ill(task: SpeakTask, _take: int) -> str | None:
+        return fault if idle_one(task) == "sick" else None
+
+    undisturbed, *_ = await heard(FakeReplicas())
+    rules = replace(RULES, attempts=2, first_chunk_timeout_s=0.05)
+    audio, done, events = await heard(FakeReplicas(ill, replica_for=idle_one), rules)
+    assert audio == undisturbed
+    assert [event.index for event in sorted(events, key=lambda event: event.index)] == done
+
+
+async def test_a_pause_behind_a_fault_holds_up_nobody_else() -> None:
+    segments = planned()
+    replicas, pool = FakeReplicas(fault_on(3, "crash")), FairPool(1)
+    rules = replace(RULES, retry_pause_s=1e6)
+    fan_out = FanOut(segments, replicas.speak, pool, rules, voices=VOICES)
+    pieces = pieces_of(fan_out)
+    async with asyncio.timeout(5):
+        await anext(pieces)
+        while len(replicas.taken) < len(segments) or pool.used:
+            await asyncio.sleep(0)
+    assert [tag for tag, _ in replicas.taken] == list(range(len(segments)))
+    await pieces.aclose()
+    assert [FanOutRules().pause_s(faults) for faults in (1, 2, 3, 60)] == [0.05, 0.1, 0.2, 2.0]
 
 
 async def test_a_second_take_that_differs_ends_the_stream() -> None:

@@ -1,11 +1,16 @@
-"""The ingress' side of the replicas: who has refused a segment is not asked again at once."""
+"""The ingress' side of the replicas: who has refused or failed is not asked again at once."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
+import pytest
+from ray.exceptions import RayTaskError
+
 from serve_app.engines.base import Line, SpeakTask
+from serve_app.errors import EngineMemoryError
 from serve_app.permit import Refused
 from serve_app.pieces import Started
 from serve_app.replicas import ReplicaHandle
@@ -20,8 +25,10 @@ class Answer:
         self.items, self.cancelled = items, False
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        if self.items:
-            yield tuple(self.items)
+        for item in self.items:
+            if isinstance(item, Exception):
+                raise item
+            yield (item,)
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -32,19 +39,19 @@ class Deployment:
 
     def __init__(self, *answers: list[Any]) -> None:
         self.answers = [Answer(items) for items in answers]
-        self.refused: list[tuple[str, ...]] = []
+        self.avoided: list[dict[str, float]] = []
         self.speak = self
 
     def options(self, **_options: object) -> Deployment:
         return self
 
-    def remote(self, _task: SpeakTask, refused: tuple[str, ...]) -> Answer:
-        self.refused.append(refused)
-        return self.answers[len(self.refused) - 1]
+    def remote(self, _task: SpeakTask, avoided: dict[str, float]) -> Answer:
+        self.avoided.append(avoided)
+        return self.answers[len(self.avoided) - 1]
 
 
-async def spoken(handle: ReplicaHandle) -> list[Any]:
-    return [item async for item in handle.speak(TASK)]
+async def spoken(handle: ReplicaHandle, task: SpeakTask = TASK) -> list[Any]:
+    return [item async for item in handle.speak(task)]
 
 
 async def test_a_refused_segment_goes_on_to_others_and_so_does_the_next() -> None:
@@ -56,5 +63,29 @@ async def test_a_refused_segment_goes_on_to_others_and_so_does_the_next() -> Non
     assert await spoken(handle) == taken
     now_s[0] = 1.5
     assert await spoken(handle) == taken
-    assert synth.refused == [(), ("r-1",), ("r-1", "r-2"), ("r-1", "r-2"), ()]
+    both = {"r-1": 1.0, "r-2": 1.0}
+    assert synth.avoided == [{}, {"r-1": 1.0}, both, both, {}]
     assert all(answer.cancelled for answer in synth.answers)
+
+
+async def test_a_replica_that_failed_is_avoided_by_every_segment_for_a_while() -> None:
+    now_s = [0.0]
+    failure = RayTaskError("speak", "trace", EngineMemoryError("full"))
+    taken = [Started("r-2", "rev")]
+    synth = Deployment([Started("r-1", "rev"), failure], taken, taken)
+    handle = ReplicaHandle(synth, clock=lambda: now_s[0])  # type: ignore[arg-type]
+    with pytest.raises(EngineMemoryError):
+        await spoken(handle)
+    assert await spoken(handle) == taken
+    now_s[0] = 2.0
+    assert await spoken(handle) == taken
+    assert synth.avoided == [{}, {"r-1": 2.0}, {}]
+
+
+async def test_a_segment_never_goes_back_to_where_it_hung_and_the_others_not_at_once() -> None:
+    taken = [Started("r-2", "rev")]
+    synth = Deployment(taken, taken)
+    handle = ReplicaHandle(synth, clock=lambda: 0.0)  # type: ignore[arg-type]
+    assert await spoken(handle, replace(TASK, failed_on=("r-0", "r-1"))) == taken
+    assert await spoken(handle) == taken
+    assert synth.avoided == [{"r-0": float("inf"), "r-1": float("inf")}, {"r-1": 2.0}]

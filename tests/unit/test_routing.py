@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -48,18 +49,19 @@ def router(*replicas: Replica) -> CountedBackoff:
     return made
 
 
-def request(*refused: str) -> PendingRequest:
-    return PendingRequest(["task", refused], {}, RequestMetadata("request", "internal"))
+def request(*avoided: str, until_s: float = math.inf) -> PendingRequest:
+    args = ["task", dict.fromkeys(avoided, until_s)]
+    return PendingRequest(args, {}, RequestMetadata("request", "internal"))
 
 
-async def chosen(replicas: list[Replica], *refused: str) -> str:
+async def chosen(replicas: list[Replica], asked: PendingRequest) -> str:
     async with asyncio.timeout(10):
-        replica: Any = await router(*replicas)._choose_replica_for_request(request(*refused))
+        replica: Any = await router(*replicas)._choose_replica_for_request(asked)
     return str(replica.replica_id.unique_id)
 
 
 @pytest.mark.parametrize(
-    ("replicas", "refused", "taken"),
+    ("replicas", "avoided", "taken"),
     [
         ([Replica("a", queued=2), Replica("b", queued=1)], (), "b"),
         ([Replica("a", queued=2), Replica("b", "paused")], (), "a"),
@@ -73,9 +75,23 @@ async def chosen(replicas: list[Replica], *refused: str) -> str:
     ],
 )
 async def test_a_segment_goes_where_a_card_may_take_it(
-    replicas: list[Replica], refused: tuple[str, ...], taken: str
+    replicas: list[Replica], avoided: tuple[str, ...], taken: str
 ) -> None:
-    assert await chosen(replicas, *refused) == taken
+    assert await chosen(replicas, request(*avoided)) == taken
+
+
+async def test_a_call_waits_for_the_busy_rather_than_go_to_the_sick_but_not_for_ever() -> None:
+    busy, sick = Replica("busy", queued=4), Replica("sick")
+    waiting = router(busy, sick)
+    choice = asyncio.create_task(waiting._choose_replica_for_request(request("sick")))
+    async with asyncio.timeout(10):
+        while waiting.waits < 3:
+            await asyncio.sleep(0)
+        assert not choice.done()
+        busy.queued = 3
+        assert (await choice) is busy
+    busy.queued = 4
+    assert await chosen([busy, sick], request("sick", until_s=0.0)) == "sick"
 
 
 async def test_the_router_pauses_between_its_looks_where_all_are_full() -> None:
