@@ -31,6 +31,7 @@ _WHY: Final = {
     errno.EACCES: "it refuses access: check its permissions",
     errno.EPERM: "it refuses access: check its permissions",
 }
+_NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
 
 class Folder:
@@ -94,9 +95,9 @@ class Folder:
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}{_TEMPORARY}"
         try:
             with _reached():
-                self._fs.makedirs(folder, exist_ok=True)
+                self._make(folder)
                 self._put(temporary, data)
-                self._fs.mv(temporary, target)
+                self._move(temporary, target)
         except BaseException as error:
             with suppress(Exception):
                 self._fs.rm_file(temporary)
@@ -115,7 +116,7 @@ class Folder:
         """
         target = self._at(path)
         with _reached():
-            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self._make(target.rpartition("/")[0])
             try:
                 if self._is_local:
                     with self._fs.open(target, "xb") as file:
@@ -171,7 +172,8 @@ class Folder:
         """
         place = self._staged(path, name)
         with _reached():
-            place.parent.mkdir(parents=True, exist_ok=True)
+            if self._is_local:
+                self._make(self._at(path))
             place.mkdir(mode=0o700)
         try:
             yield place
@@ -190,7 +192,9 @@ class Folder:
         """
         with _reached():
             if self._is_local:
-                file.replace(self._at(path))
+                with file.open("rb") as made:
+                    os.fsync(made.fileno())
+                self._move(str(file), self._at(path))
             else:
                 self._fs.put_file(str(file), self._at(path))
 
@@ -227,6 +231,25 @@ class Folder:
             if info["type"] == kind
         ]
 
+    def _make(self, folder: str) -> None:
+        """A folder with those above it, which are on a disk before anything is in them."""
+        if not self._is_local:
+            self._fs.makedirs(folder, exist_ok=True)
+            return
+        place = Path(folder)
+        new = [it for it in (place, *place.parents) if not it.exists()]
+        place.mkdir(parents=True, exist_ok=True)
+        for made in new:
+            _sync(made.parent)
+
+    def _move(self, path: str, target: str) -> None:
+        if not self._is_local:
+            self._fs.mv(path, target)
+            return
+        # The backend's own way copies over what is there where it can't rename.
+        Path(path).replace(target)
+        _sync(Path(target).parent)
+
     def _put(self, path: str, data: bytes) -> None:
         if not self._is_local:
             self._fs.pipe_file(path, data)
@@ -247,6 +270,18 @@ class Folder:
 
 def _is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(_TEMPORARY)
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on a disk, where its file system can tell of that."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextmanager

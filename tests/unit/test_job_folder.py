@@ -1,0 +1,66 @@
+"""Files of the store: whole or not there, and on a disk before they count."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from serve_app.errors import NotReadyError
+from serve_app.jobs.folder import Folder
+
+
+def all_files(place: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(place)): path.read_bytes()
+        for path in place.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_rename_that_fails_leaves_the_old_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("a/state", b"old")
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "rename", full)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(NotReadyError, match="its quota is used up"):
+        folder.write("a/state", b"newer")
+    assert all_files(tmp_path) == {"a/state": b"old"}
+
+
+@pytest.mark.parametrize("way", ["write", "adopt"])
+def test_a_file_is_on_the_disk_before_its_name_and_its_new_folders_too(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    real_sync, real_replace = os.fsync, os.replace
+
+    def sync(handle: int) -> None:
+        name = Path(f"/proc/self/fd/{handle}").readlink().relative_to(tmp_path)
+        done.append("the file" if (tmp_path / name).is_file() else str(name))
+        real_sync(handle)
+
+    def replace(old: str, new: str, **options: int) -> None:
+        done.append("named")
+        real_replace(old, new, **options)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    folder = Folder(str(tmp_path / "store"))
+    if way == "write":
+        folder.write("a/b", b"one")
+        assert set(done[: done.index("the file")]) == {".", "store"}
+    else:
+        with folder.staging("a", "x") as place:
+            (place / "made").write_bytes(b"one")
+            folder.adopt(place / "made", "a/b")
+    assert done[-3:] == ["the file", "named", "store/a"]
+    assert all_files(tmp_path) == {"store/a/b": b"one"}
