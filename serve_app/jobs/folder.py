@@ -31,6 +31,11 @@ _WHY: Final = {
     errno.EACCES: "it refuses access: check its permissions",
     errno.EPERM: "it refuses access: check its permissions",
 }
+_RENAMING: Final = frozenset({"arrow_hdfs", "ftp", "hdfs", "sftp", "smb", "ssh", "webhdfs"})
+"""Backends that move a file in one step, and may keep half of one that was being written. All
+others are taken for object stores, whose objects appear whole, and where to move is to copy and
+then to delete: where only the deletion fails, the file is there and the call says that it is not.
+"""
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
 
@@ -56,6 +61,9 @@ class Folder:
         self._root = root.rstrip("/")
         self.url, self.options = url, dict(options or {})
         self._is_local = isinstance(self._fs, LocalFileSystem)
+        protocols = self._fs.protocol
+        named = {protocols} if isinstance(protocols, str) else set(protocols)
+        self._renames = self._is_local or not named.isdisjoint(_RENAMING)
 
     def files(self, path: str) -> dict[str, int]:
         """Size in bytes of each file directly in a folder, by name; empty if it is not there.
@@ -87,11 +95,18 @@ class Folder:
     def write(self, path: str, data: bytes) -> None:
         """Put a file in place, whole or not at all, and on a disk before it appears.
 
+        An object store does that by itself; on others it is written under another name first.
+
         Raises:
             NotReadyError: The store can't be reached or is full.
         """
         target = self._at(path)
         folder, _, name = target.rpartition("/")
+        if not self._renames:
+            with _reached():
+                self._make(folder)
+                self._put(target, data)
+            return
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}{_TEMPORARY}"
         try:
             with _reached():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,17 @@ def test_a_file_is_on_the_disk_before_its_name_and_its_new_folders_too(
             folder.adopt(place / "made", "a/b")
     assert done[-3:] == ["the file", "named", "store/a"]
     assert all_files(tmp_path) == {"store/a/b": b"one"}
+
+
+def test_an_object_is_written_under_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(f"memory://{uuid.uuid4().hex}")
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise PermissionError(errno.EACCES, "this key may not delete")
+
+    for name in ("rm", "rm_file", "mv"):
+        monkeypatch.setattr(folder._fs, name, refuse)
+    folder.write("a/job.json", b"one")
+    folder.write("a/job.json", b"two")
+    assert folder.read("a/job.json") == b"two"
+    assert folder._listed("a", "file") == [("job.json", 3)]
