@@ -49,6 +49,7 @@ class AudioFormat:
         extension: Of a file, without the dot.
         start: Opens an encoder.
         carries_tags: False if it has no place for the mark; it then belongs beside the bytes.
+        light: Its encoder does no more than copy samples.
     """
 
     name: str
@@ -56,6 +57,7 @@ class AudioFormat:
     extension: str
     start: Callable[[Tags], Encoder]
     carries_tags: bool = True
+    light: bool = False
 
 
 class PcmEncoder:
@@ -148,8 +150,15 @@ FORMATS: Final[Mapping[str, AudioFormat]] = MappingProxyType(
             AudioFormat("opus", "audio/ogg", "opus", partial(AvEncoder, OPUS)),
             AudioFormat("aac", "audio/aac", "aac", partial(AvEncoder, AAC)),
             AudioFormat("flac", "audio/flac", "flac", partial(AvEncoder, _FLAC)),
-            AudioFormat("wav", "audio/wav", "wav", partial(AvEncoder, _WAV)),
-            AudioFormat("pcm", "audio/pcm", "pcm", lambda _tags: PcmEncoder(), carries_tags=False),
+            AudioFormat("wav", "audio/wav", "wav", partial(AvEncoder, _WAV), light=True),
+            AudioFormat(
+                "pcm",
+                "audio/pcm",
+                "pcm",
+                lambda _tags: PcmEncoder(),
+                carries_tags=False,
+                light=True,
+            ),
         )
     }
 )

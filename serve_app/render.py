@@ -1,12 +1,13 @@
-"""Pieces in, encoded bytes out: what a stream's worker threads do."""
+"""Pieces in, encoded bytes out: what a stream's worker threads do, and its loop if it is brief."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
+from typing import Final
 
-from serve_app.core.audio import Pcm, pcm_from_bytes
+from serve_app.core.audio import BYTES_PER_S, Pcm, pcm_from_bytes
 from serve_app.core.stitch import Stitcher, StitchRules
 from serve_app.encode import Encoder
 from serve_app.engines.base import Chunk
@@ -14,15 +15,21 @@ from serve_app.pieces import Batch, Part, PartAudio, Piece
 from serve_app.request_watch import RequestWatch
 from serve_app.tempo import Tempo
 
+_BRIEF_BYTES: Final = 3 * BYTES_PER_S
+"""PCM that is stitched in a fraction of a millisecond: less than a thread costs its event loop."""
+
 
 class Renderer:
-    """Pieces in, encoded bytes out; :meth:`push` and :meth:`close` run in a worker thread.
+    """Pieces in, encoded bytes out.
+
+    :meth:`push` and :meth:`close` run in a worker thread, except for what :meth:`is_brief`.
 
     Args:
         gains_db: Fixed gain by voice.
         encoder: The stream's one encoder.
         final_pause_s: Pause that the script asks for at its end.
         speed: Of the whole signal, its pauses too; 0.25..4.
+        light: The encoder only copies samples.
         watch: Told how long stitching and encoding take.
     """
 
@@ -32,12 +39,15 @@ class Renderer:
         encoder: Encoder,
         final_pause_s: float | None,
         speed: float = 1.0,
+        *,
+        light: bool = False,
         watch: RequestWatch | None = None,
     ) -> None:
         self._watch = watch or RequestWatch()
         self._stitcher = Stitcher(StitchRules(), gains_db)
         self._encoder, self._final_pause_s = encoder, final_pause_s
         self._tempo = None if speed == 1.0 else Tempo(speed)
+        self._light = light and self._tempo is None
         self._samples_out = 0
         self._part: Part | None = None
         self._working = threading.Lock()
@@ -47,6 +57,11 @@ class Renderer:
     def samples_out(self) -> int:
         """Samples handed to the encoder so far."""
         return self._samples_out
+
+    def is_brief(self, batch: Batch = ()) -> bool:
+        """Whether *batch*, or without one the end of the stream, may stay in an event loop."""
+        size_bytes = sum(len(piece.chunk.pcm) for piece in batch if isinstance(piece, PartAudio))
+        return self._light and size_bytes <= _BRIEF_BYTES
 
     def push(self, batch: Batch) -> bytes:
         """Stitch and encode pieces; returns the bytes that are ready."""

@@ -160,7 +160,14 @@ class SpeechService:
         prepared = draft.prepared
         gains_db = {voice.id: voice.gain_db for voice in engine.voices}
         encoder = open_encoder(order.audio_format)
-        renderer = Renderer(gains_db, encoder, prepared.script.final_pause_s, order.speed, watch)
+        renderer = Renderer(
+            gains_db,
+            encoder,
+            prepared.script.final_pause_s,
+            order.speed,
+            light=FORMATS[order.audio_format].light,
+            watch=watch,
+        )
         outcome = Outcome(
             request_id,
             prepared.voices,
@@ -294,7 +301,10 @@ class SpeechService:
     ) -> AsyncGenerator[bytes, None]:
         async with aclosing(fan_out.batches()) as batches:
             async for batch in batches:
-                ready = await asyncio.to_thread(renderer.push, batch)
+                if renderer.is_brief(batch):
+                    ready = renderer.push(batch)
+                else:
+                    ready = await asyncio.to_thread(renderer.push, batch)
                 outcome.samples_sent = renderer.samples_out
                 if isinstance(batch[-1], PartEnd):
                     outcome.part_done(batch[-1])
@@ -302,7 +312,7 @@ class SpeechService:
                     outcome.sound(self.outcomes.clock())
                     yield ready
                     outcome.watch.playback.taken(self.outcomes.clock())
-        rest = await asyncio.to_thread(renderer.close)
+        rest = renderer.close() if renderer.is_brief() else await asyncio.to_thread(renderer.close)
         outcome.samples_sent = renderer.samples_out
         outcome.state = "complete"
         if rest:

@@ -74,6 +74,7 @@ class _Track:
         self.takes = 0
         self.failed_on: tuple[str, ...] = ()
         self.let_out = False
+        self.complete = False
 
     @property
     def too_late(self) -> bool:
@@ -152,7 +153,8 @@ class SegmentRun:
             size_bytes += len(piece.chunk.pcm)
             self._held_bytes -= len(piece.chunk.pcm)
             self._taken_bytes += len(piece.chunk.pcm)
-            track.outgoing.leave(piece.chunk.pcm)
+            if not track.complete:  # else no later take will be held against it
+                track.outgoing.leave(piece.chunk.pcm)
 
     async def work(self, pool: Places, owner: Hashable) -> None:
         """Speak the segment; errors are kept for :meth:`delivered`."""
@@ -266,6 +268,7 @@ class SegmentRun:
                 f"A second take of segment {track.part.index} is shorter than the part already "
                 "sent: the stream ends here. Send the request again."
             )
+        track.complete = True
         self._pieces.append((track, PartEnd(track.part, report, verdict, track.last)))
         self._changed.set()
 
