@@ -54,11 +54,9 @@ class LocalService:
 
     Args:
         url: Where it listens.
-        started_ray: True if this process started Ray and will stop it.
     """
 
     url: str
-    started_ray: bool
 
 
 @contextmanager
@@ -126,8 +124,8 @@ def _running(
     from telemetry.watch_actor import stop_watch  # noqa: PLC0415
 
     check_serve_config(file.raw)
-    started_ray = not ray.is_initialized()
-    if started_ray:
+    joined = ray.is_initialized()
+    if not joined:
         _init(address, quiet=quiet)
     try:
         serve.start(
@@ -136,13 +134,15 @@ def _running(
         )
         for application in file.raw["applications"]:
             _run(application)
-        yield LocalService(f"http://{_reachable(host)}:{port}", started_ray)
+        yield LocalService(f"http://{_reachable(host)}:{port}")
     finally:
         drain(file)
         with ExitStack() as stopping:  # all of it, also when a part of it fails
-            if started_ray:
-                for stop in (ray.shutdown, stop_actors, stop_watch):
-                    stopping.callback(stop)
+            if not joined:
+                stopping.callback(ray.shutdown)
+            if not joined and address is None:  # else others on that cluster share them
+                stopping.callback(stop_actors)
+                stopping.callback(stop_watch)
             # Deleting lets replicas flush what they have to export; others' applications stay.
             for application in file.raw["applications"]:
                 stopping.callback(serve.delete, application["name"])
@@ -186,6 +186,8 @@ def _init(address: str | None, *, quiet: bool) -> None:
             logging.getLogger(name).setLevel(logging.ERROR)
         options["logging_level"] = "error"
     if address is None:
+        # Not left out: Ray would join whatever RAY_ADDRESS names or runs on this machine.
+        address = "local"
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     ray.init(address=address, **options)
 
