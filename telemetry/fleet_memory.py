@@ -12,7 +12,6 @@ from telemetry.core.fault_log import FaultLog
 from telemetry.core.history import FleetHistory, Place
 from telemetry.core.model_book import ModelStats
 from telemetry.core.node_clocks import NodeClocks
-from telemetry.core.sample import SynthesisRecord
 from telemetry.snapshot import NodeSnapshot
 
 CARDS_REMEMBERED_S: Final = 6 * 3600.0
@@ -82,10 +81,6 @@ class FleetMemory:
         for gone in self._over(now):
             del self.nodes[gone]
         self.clocks.keep(set(self.nodes))
-
-    def ended_at(self, node: str, record: SynthesisRecord) -> float:
-        """Unix time of a synthesis' end, whatever its node's clock said."""
-        return record.timestamp - self.clocks.ahead_s(node)
 
     def _over(self, now: float) -> list[str]:
         """The nodes to forget: silent for a day, or the longest silent of too many."""

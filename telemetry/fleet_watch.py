@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from telemetry.card_watch import ActiveAlert, active_alerts
@@ -20,8 +20,8 @@ from telemetry.core.alerts import AlertRule, Subject
 from telemetry.core.channels import ChannelCount
 from telemetry.core.history import STEPS, TRACKS, Step, Window
 from telemetry.core.messages import Language, Message, message_of
+from telemetry.core.recent import WINDOW_S, RecentStats, merge_recent
 from telemetry.core.report_facts import ReportFacts
-from telemetry.core.sample import SynthesisRecord
 from telemetry.core.signals import synthesis_signals
 from telemetry.core.thermal import ThermalRules
 from telemetry.fleet_memory import FleetMemory, MostCards
@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 PERIOD_S: Final = 2.0
 OVERLAP_S: Final = 3.0
 """How far a question reaches back behind the last one, apart from what nodes' clocks lag."""
-RECENT_S: Final = 300.0
+_MODEL: Final = "model:"
+"""Begins the identity of a model that alerts are about."""
 
 
 class FleetWatch:
@@ -164,21 +165,27 @@ class FleetWatch:
             signals[Subject(node.id, node.host)] = told
         for gone in set(self.memory.most_cards) - {node.id for node in snapshot.nodes}:
             del self.memory.most_cards[gone]
-        for model, records in self._recent(snapshot).items():
-            waited_s = max(record.queue_s for record in records)
-            simulated = any(record.simulated for record in records)
-            told = synthesis_signals(records, queue_age_s=waited_s)
-            signals[Subject(f"model:{model}", model, simulated)] = told
+        for one in self._recent(snapshot):
+            subject = Subject(f"{_MODEL}{one.model}", one.model, one.simulated)
+            signals[subject] = synthesis_signals(one)
         return signals
 
-    def _recent(self, snapshot: ClusterSnapshot) -> dict[str, list[SynthesisRecord]]:
-        after = self._wall() - RECENT_S
-        recent: dict[str, list[SynthesisRecord]] = {}
-        for node in snapshot.nodes:
-            for record in node.snapshot.records if node.snapshot is not None else ():
-                if self.memory.ended_at(node.id, record) > after:
-                    recent.setdefault(record.model, []).append(record)
-        return recent
+    def _recent(self, snapshot: ClusterSnapshot) -> Iterable[RecentStats]:
+        """What the models did of late; one with an alert that is on is told of in any case."""
+        watched = (subject for _, subject, _ in self.memory.book.active)
+        idle = [
+            RecentStats(subject.label, subject.simulated)
+            for subject in watched
+            if subject.id.startswith(_MODEL)
+        ]
+        told = [
+            one
+            for node in snapshot.nodes
+            # An answer that is older tells of a time before the window.
+            if node.snapshot is not None and node.age_s is not None and node.age_s <= WINDOW_S
+            for one in node.snapshot.recent
+        ]
+        return merge_recent([*idle, *told]).values()
 
     async def _report_if_due(self) -> None:
         schedule, now = self._schedule, self._wall()

@@ -19,6 +19,7 @@ from telemetry.core.channels import ChannelCount, channel_problems
 from telemetry.core.messages import Language, Message
 from telemetry.core.model_book import ModelBook
 from telemetry.core.reader import CardReader, NoCards, Reading, UnknownCardError
+from telemetry.core.recent import RecentBook
 from telemetry.core.replica_reports import ReplicaLoad, ReplicaReports
 from telemetry.core.sample import SynthesisRecord, XidEvent
 from telemetry.core.window import AgedSample, RecordBook, SampleWindow
@@ -90,6 +91,7 @@ class NodeTelemetry:
         self._xids = XidBook()
         self._book = RecordBook()
         self._models = ModelBook()
+        self._recent = RecentBook()
         self._watch, self._post, self._channels = watch, post, channels
         self._guard_log = GuardLog()
         self._reports = ReplicaReports()
@@ -152,6 +154,7 @@ class NodeTelemetry:
         with self._lock:
             self._book.add(record)
             self._models.add(record, energy)
+            self._recent.add(self._clock(), record)
         return energy
 
     def card_over(self, card_uuid: str, since_unix: float, until_unix: float) -> CardUse | None:
@@ -221,6 +224,7 @@ class NodeTelemetry:
                 alerts=self.alerts(),
                 faults=self._xids.totals,
                 channels=channels,
+                recent=self._recent.stats(now),
             )
 
     def alerts(self) -> tuple[ActiveAlert, ...]:

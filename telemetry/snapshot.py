@@ -8,6 +8,7 @@ from telemetry.card_watch import ActiveAlert, CardGuard
 from telemetry.core.channels import ChannelCount
 from telemetry.core.model_book import ModelStats
 from telemetry.core.reader import CardSource
+from telemetry.core.recent import RecentStats
 from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.sample import CardSample, SynthesisRecord, XidEvent
 from telemetry.core.window import AgedSample, Totals
@@ -35,6 +36,7 @@ class NodeSnapshot:
         export_failing_s: For how long the node's actor has not been able to export; 0 while it
             is, None where it exports nothing.
         channels: What became of the messages about its cards.
+        recent: What each model did in the last minutes.
     """
 
     node: str
@@ -54,3 +56,4 @@ class NodeSnapshot:
     faults: tuple[XidEvent, ...] = ()
     export_failing_s: float | None = None
     channels: tuple[ChannelCount, ...] = ()
+    recent: tuple[RecentStats, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import NodeInfo
 from telemetry.core.channels import ChannelCount
+from telemetry.core.recent import RecentStats
 from telemetry.core.sample import CardSample, SynthesisRecord, XidEvent
 from telemetry.core.window import AgedSample, Totals, merge_totals
 from telemetry.snapshot import NodeSnapshot
@@ -36,6 +37,7 @@ class Fleet:
     lost: set[str] = field(default_factory=set)
     faults: tuple[XidEvent, ...] = ()
     channels: tuple[ChannelCount, ...] = ()
+    recent: tuple[RecentStats, ...] = ()
 
     def clock(self) -> float:
         """Both clocks, of the watch and of the wall."""
@@ -72,6 +74,7 @@ class Fleet:
             alerts=self.alerts,
             faults=self.faults if node == "n0" else (),
             channels=self.channels,
+            recent=self.recent if node == "n0" else (),
         )
 
     def close(self) -> None:

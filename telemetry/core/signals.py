@@ -21,21 +21,26 @@ A signal is a number by name; one that is not known is left out, never 0. Signal
 =====================  =============================================================
 
 Of a node: ``silent_s`` (since its last answer), ``cards_missing`` (below the most it ever showed)
-and ``export_failing_s``. Of a model: ``real_time_factor``, ``error_rate`` and ``queue_age_s``.
+and ``export_failing_s``. Of a model, over the last five minutes of the whole fleet:
+``real_time_factor`` and ``error_rate``, of ``FEWEST_ATTEMPTS`` at least.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from telemetry.core.sample import CANCELLED, CardSample, SynthesisRecord, XidEvent
+from telemetry.core.recent import RecentStats
+from telemetry.core.sample import CardSample, XidEvent
 from telemetry.core.thermal import HARDWARE_SLOWDOWN, Guard, margin_of
 from telemetry.core.window import AgedSample
 from telemetry.core.xid import XidClass, xid_class
 
 RECENT_S = 600.0
 """How long an event counts as recent."""
+
+FEWEST_ATTEMPTS = 10
+"""An error rate is a share of so many attempts, or more."""
 
 
 class OnsetCounter:
@@ -118,27 +123,16 @@ def card_signals(
     return signals | {name: float(value) for name, value in told.items() if value is not None}
 
 
-def synthesis_signals(
-    records: Sequence[SynthesisRecord], *, queue_age_s: float | None = None
-) -> dict[str, float]:
+def synthesis_signals(recent: RecentStats) -> dict[str, float]:
     """Signals of one model.
 
-    Args:
-        records: Its latest syntheses; those that were cancelled count for nothing.
-        queue_age_s: How long one waited for a slot at most, where that is known.
+    Where nothing was tried both are 0: a window that has emptied itself clears what was on.
     """
-    counted = [record for record in records if record.error != CANCELLED]
-    spoken = [record for record in counted if record.error is None and record.audio_s > 0]
-    signals = {}
-    if counted:
-        failed = sum(record.error is not None for record in counted)
-        signals["error_rate"] = failed / len(counted)
-    if spoken:
-        wall_s, audio_s = sum(r.wall_s for r in spoken), sum(r.audio_s for r in spoken)
-        signals["real_time_factor"] = wall_s / audio_s
-    if queue_age_s is not None:
-        signals["queue_age_s"] = queue_age_s
-    return signals
+    return {
+        # A few attempts count as some, or a single failure at night would be all that there was.
+        "error_rate": recent.failed / max(recent.attempts, FEWEST_ATTEMPTS),
+        "real_time_factor": recent.wall_s / recent.audio_s if recent.audio_s > 0 else 0.0,
+    }
 
 
 def _xid_signals(xids: Iterable[XidEvent], now: float) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,12 @@ from telemetry.cluster import ClusterView
 from telemetry.core.alert_rules import RULES
 from telemetry.core.channels import ChannelCount
 from telemetry.core.messages import Message
+from telemetry.core.recent import RecentStats
 from telemetry.core.sample import XidEvent
 from telemetry.core.thermal import DEFAULT_RULES
 from telemetry.fleet_report import ReportSchedule
 from telemetry.fleet_watch import OVERLAP_S, FleetWatch
 from tests.fleet_source import Fleet
-from tests.records import record
 
 
 class Scene:
@@ -85,19 +84,33 @@ async def test_a_node_with_fewer_cards_than_before_is_told() -> None:
     assert message.urgent
 
 
-async def test_speech_that_fails_over_the_fleet_is_told() -> None:
+async def test_speech_that_fails_over_the_fleet_is_told_and_a_window_that_empties_clears_it() -> (
+    None
+):
     scene = Scene(Fleet())
-    failed = replace(record(), error="engine_crashed", timestamp=scene.fleet.now)
-    scene.fleet.records = (failed, replace(failed, error=None))
+    scene.fleet.recent = (RecentStats("tts-1", attempts=40, failed=20, audio_s=9.0, wall_s=9.0),)
     await scene.go(70)
     assert "many segments fail" in scene.titles
+    scene.fleet.recent = ()
+    await scene.go(310)
+    assert [alert.rule for alert in scene.watch.alerts()] == []
+    assert "OK again: many segments fail" in scene.titles
 
 
-async def test_old_syntheses_say_nothing_about_now() -> None:
+async def test_a_single_failure_is_no_alert() -> None:
     scene = Scene(Fleet())
-    scene.fleet.records = (replace(record(), error="x", timestamp=scene.fleet.now - 400.0),)
-    await scene.go(70)
+    scene.fleet.recent = (RecentStats("tts-1", attempts=1, failed=1),)
+    await scene.go(300)
     assert scene.posted == []
+
+
+async def test_what_a_node_last_said_of_its_speech_is_not_believed_for_ever() -> None:
+    scene = Scene(Fleet())
+    scene.fleet.recent = (RecentStats("tts-1", attempts=10, failed=10),)
+    await scene.go(70)
+    scene.fleet.silent.add("n0")
+    await scene.go(700)
+    assert [alert.rule for alert in scene.watch.alerts()] == ["node_silent"]
 
 
 async def test_a_report_tells_the_hour_of_every_card() -> None:
@@ -186,13 +199,6 @@ async def test_a_node_whose_clock_is_far_off_has_its_history_in_the_fleet_s_time
     assert starts == list(range(starts[0], starts[0] + len(starts)))
     (card, *_) = scene.watch.facts(1.0).cards
     assert (card.state, card.available) == ("here", pytest.approx(1.0))
-
-
-async def test_syntheses_of_a_node_whose_clock_is_ahead_grow_old_too() -> None:
-    scene = Scene(Fleet(lag_s=-3600.0))
-    scene.fleet.records = (replace(record(), error="x", timestamp=scene.fleet.now + 3200.0),)
-    await scene.go(70)
-    assert scene.posted == []
 
 
 async def test_a_report_has_the_cards_of_a_node_that_left_long_ago() -> None:

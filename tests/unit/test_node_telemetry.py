@@ -53,6 +53,19 @@ def simulated(count: int, clock: Clock) -> tuple[NodeTelemetry, SimulatedCards]:
     return node(reader, clock), reader
 
 
+def test_a_busy_node_counts_more_failures_than_it_keeps_in_full() -> None:
+    clock = Clock()
+    telemetry = node(NoCards(), clock)
+    for _ in range(50):
+        telemetry.record(record(error="engine_crashed"))
+    for _ in range(50):
+        telemetry.record(record())
+    (recent,) = telemetry.snapshot().recent
+    assert (recent.attempts, recent.failed) == (100, 50)
+    clock.now += 400.0
+    assert telemetry.snapshot().recent == ()
+
+
 def test_a_snapshot_tells_all_and_crosses_process_borders() -> None:
     clock = Clock()
     telemetry = node(ScriptedCards(card=one_card), clock)

@@ -7,11 +7,17 @@ from dataclasses import replace
 import pytest
 
 from telemetry.core.alert_rules import RULES
-from telemetry.core.sample import CANCELLED, CardSample, XidEvent
-from telemetry.core.signals import OnsetCounter, card_signals, is_slowed, synthesis_signals
+from telemetry.core.recent import RecentStats
+from telemetry.core.sample import CardSample, XidEvent
+from telemetry.core.signals import (
+    FEWEST_ATTEMPTS,
+    OnsetCounter,
+    card_signals,
+    is_slowed,
+    synthesis_signals,
+)
 from telemetry.core.thermal import Guard
 from telemetry.core.window import AgedSample
-from tests.records import record
 
 FULL = CardSample(
     1000.0,
@@ -29,7 +35,6 @@ FULL = CardSample(
     rows_failed=False,
 )
 GUARD = Guard("open", "", 0.0, 0.0, over_alert_c=-2.0, measured=True)
-RECORD = record(audio_s=10.0, wall_s=5.0)
 
 
 def signals(sample: CardSample, age_s: float = 0.5, **more: object) -> dict[str, float]:
@@ -118,13 +123,9 @@ def test_a_sample_that_tells_nothing_is_no_end_of_a_slowdown() -> None:
     assert [counter.seen(9.0, on=on) for on in (False, None, True)] == [1, 1, 2]
 
 
-def test_synthesis_signals_leave_cancelled_work_out() -> None:
-    records = [
-        RECORD,
-        replace(RECORD, wall_s=15.0),
-        replace(RECORD, error="engine_crashed", audio_s=0.0),
-        replace(RECORD, error=CANCELLED, wall_s=99.0),
-    ]
-    told = synthesis_signals(records, queue_age_s=2.0)
-    assert told == {"error_rate": 1 / 3, "real_time_factor": 1.0, "queue_age_s": 2.0}
-    assert synthesis_signals([replace(RECORD, error=CANCELLED)]) == {}
+def test_an_error_rate_is_a_share_of_some_attempts_at_least() -> None:
+    one = synthesis_signals(RecentStats("m", attempts=1, failed=1))
+    assert one == {"error_rate": 1 / FEWEST_ATTEMPTS, "real_time_factor": 0.0}
+    many = RecentStats("m", attempts=40, failed=10, audio_s=20.0, wall_s=10.0)
+    assert synthesis_signals(many) == {"error_rate": 0.25, "real_time_factor": 0.5}
+    assert synthesis_signals(RecentStats("m"))["error_rate"] == 0.0
