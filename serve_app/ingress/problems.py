@@ -57,6 +57,11 @@ def bug(scope: Mapping[str, Any], error: Exception) -> JSONResponse:
     """The answer for an error that nobody foresaw; the log tells where it came up."""
     route = getattr(scope.get("route"), "path", "(no route)")
     logger.error("%s %s failed: %s", scope["method"], route, trail(error))
+    return internal_error()
+
+
+def internal_error() -> JSONResponse:
+    """What a client is told of it."""
     return _answer(
         500, "Internal error; the log has it.", "internal_error", None, retry_helps=False
     )

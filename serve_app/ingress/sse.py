@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
+from serve_app.core.trail import trail
 from serve_app.errors import ServeError
-from serve_app.ingress.problems import problem
+from serve_app.ingress.problems import internal_error, problem
 from serve_app.speech import OpenStream
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "text/event-stream"
 EVENT_SCHEMA: Final[dict[str, Any]] = {
@@ -46,6 +50,13 @@ async def events(stream: OpenStream) -> AsyncGenerator[bytes, None]:
                 yield _event({"type": "speech.audio.delta", "audio": _text(data)})
         except ServeError as error:
             told = json.loads(bytes(problem(error).body))
+            yield _event({"type": "error", **told, "discard_audio": True})
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the listener must hear of it
+            logger.error(  # noqa: TRY400 - its message may quote the text
+                "stream %s failed: %s", stream.outcome.request_id, trail(error)
+            )
+            told = json.loads(bytes(internal_error().body))
             yield _event({"type": "error", **told, "discard_audio": True})
             return
     outcome = stream.outcome

@@ -23,6 +23,7 @@ from serve_app.ingress.gate import Caller
 from serve_app.ingress.service import Service
 from serve_app.pieces import TakeItem
 from serve_app.prepare import Ability
+from serve_app.render import Renderer
 from tests.unit.fake_replicas import FakeReplicas
 from tests.unit.ingress_stage import BODY, LONG, SETTINGS, client_of, client_of_app, service
 
@@ -74,6 +75,22 @@ async def test_an_error_event_says_that_the_audio_is_to_be_thrown_away() -> None
     (outcome,) = built.speech.outcomes.all()
     told = outcome.to_json(0.0)
     assert (told["status"], told["finish_reason"], told["truncated"]) == ("failed", "error", True)
+
+
+async def test_a_bug_in_mid_stream_is_an_error_event_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise RuntimeError("PRIVATE WORDS")
+
+    monkeypatch.setattr(Renderer, "close", fail)
+    built = service(FakeReplicas())
+    *deltas, last = events_of(await post(built, {**PCM, "input": LONG, "stream_format": "sse"}))
+    assert deltas
+    assert (last["type"], last["error"]["code"]) == ("error", "internal_error")
+    assert last["discard_audio"] is True
+    assert "RuntimeError" in caplog.text
+    assert "PRIVATE" not in caplog.text + json.dumps(last)
 
 
 async def test_a_short_answer_says_in_front_how_it_ended() -> None:
