@@ -13,10 +13,13 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Final, Protocol
 
 import torch
 from torch import Tensor
+
+from serve_app.engines.vibevoice_shortage import is_memory
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,8 @@ Capture = Callable[[Body], tuple[Callable[[], None], Tensor]]
 Raises:
     RuntimeError: It can't be recorded.
 """
+Captures = Callable[[], Capture]
+"""Makes a capture whose recordings may share scratch memory with each other."""
 
 
 class Runner(Protocol):
@@ -75,12 +80,13 @@ class Recorded:
     """Records each body once and replays it; computes as it goes if that fails.
 
     Args:
-        capture: Records a body.
+        captures: Makes what records bodies; called again after all recordings were forgotten.
         kept: Recordings kept, the latest used.
     """
 
-    def __init__(self, capture: Capture, kept: int = KEPT) -> None:
-        self._capture: Capture | None = capture
+    def __init__(self, captures: Captures, kept: int = KEPT) -> None:
+        self._captures: Captures | None = captures
+        self._capture: Capture | None = None
         self._kept = kept
         self._recordings: OrderedDict[Hashable, tuple[Callable[[], None], Tensor]] = OrderedDict()
 
@@ -97,11 +103,12 @@ class Recorded:
         """See :class:`Runner`.
 
         Raises:
-            torch.OutOfMemoryError: There is no room for the recording.
+            Exception: There is no memory for the recording
+                (:func:`~serve_app.engines.vibevoice_shortage.is_memory`).
         """
         if key in self._recordings:
             self._recordings.move_to_end(key)
-        elif self._capture is None or not self._record(self._capture, key, body):
+        elif self._captures is None or not self._record(self._captures, key, body):
             return body()
         replay, result = self._recordings[key]
         replay()
@@ -110,16 +117,19 @@ class Recorded:
     def forget(self) -> None:
         """See :class:`Runner`."""
         self._recordings.clear()
+        self._capture = None  # torch lets no one record into a pool that all others have left
 
-    def _record(self, capture: Capture, key: Hashable, body: Body) -> bool:
+    def _record(self, captures: Captures, key: Hashable, body: Body) -> bool:
         try:
-            self._recordings[key] = capture(body)
-        except torch.OutOfMemoryError:
-            raise
+            if self._capture is None:
+                self._capture = captures()
+            self._recordings[key] = self._capture(body)
         except RuntimeError as error:
-            logger.warning("frames can't be recorded and are computed one by one: %s", error)
-            self._capture = None
             self.forget()
+            if is_memory(error):
+                raise
+            logger.warning("frames can't be recorded and are computed one by one: %s", error)
+            self._captures = None
             return False
         if len(self._recordings) > self._kept:
             self._recordings.popitem(last=False)
@@ -129,29 +139,36 @@ class Recorded:
 def runner(device: torch.device, *, cuda_graphs: bool) -> Runner:
     """``Recorded`` where it is wanted and there is a card, else ``Direct``."""
     if cuda_graphs and device.type == "cuda":
-        return Recorded(cuda_capture())
+        return Recorded(partial(cuda_capture, device))
     return Direct()
 
 
-def cuda_capture() -> Capture:
-    """Records on the current card; all recordings share their scratch memory.
+def cuda_capture(device: torch.device) -> Capture:
+    """Records on a card; all recordings of one capture share their scratch memory.
 
     They may, because they run one after another and leave nothing in it but a result that is
     read at once.
     """
-    pool = torch.cuda.graph_pool_handle()
+    with torch.cuda.device(device):
+        pool = torch.cuda.graph_pool_handle()
+        # One stream: another one could not use the pool's memory again.
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def capture(body: Body) -> tuple[Callable[[], None], Tensor]:
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                body()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        # Other threads may ask the card for its memory meanwhile.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            result = body()
+        with torch.cuda.device(device):
+            caller = torch.cuda.current_stream()
+            stream.wait_stream(caller)
+            # Around all of it: a recording that fails does not leave its stream.
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UPS):
+                    body()
+                graph = torch.cuda.CUDAGraph()
+                # Other threads may ask the card for its memory meanwhile.
+                with torch.cuda.graph(
+                    graph, pool=pool, stream=stream, capture_error_mode="thread_local"
+                ):
+                    result = body()
+            caller.wait_stream(stream)
         return graph.replay, result
 
     return capture

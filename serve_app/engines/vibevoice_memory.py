@@ -1,4 +1,4 @@
-"""What a card has room for: asked before a segment joins, and told apart from other failures.
+"""What a card has room for: asked before a segment joins.
 
 Needed are the slots' keys and values as far as they have to grow, and the peak of encoding the
 segment's longest new voice (:mod:`serve_app.core.vram`).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
 
 import torch
 
@@ -23,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 MemoryReading = Callable[[], tuple[int, int] | None]
 """Free and total bytes of the card, or None where there is nothing to admit by."""
-
-_CPU_REFUSAL: Final = "can't allocate memory"
 
 
 class Admission:
@@ -101,11 +98,6 @@ def slots_with_room(
     if fitting < slots:
         logger.warning("room for %d slots of %d tokens, not for %d", fitting, columns, slots)
     return fitting
-
-
-def is_memory(error: BaseException) -> bool:
-    """Whether *error* says that memory ran out, on a card or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_REFUSAL in str(error)
 
 
 def card_memory(device: torch.device) -> MemoryReading:

@@ -29,9 +29,10 @@ from serve_app.core.audio import finite_to_pcm
 from serve_app.core.vram import ModelShape
 from serve_app.engines.slots import closed_error
 from serve_app.engines.vibevoice_loop import Batch, Row, Sounded, probe
-from serve_app.engines.vibevoice_memory import Admission, MemoryReading, is_memory
+from serve_app.engines.vibevoice_memory import Admission, MemoryReading
 from serve_app.engines.vibevoice_order import Ended, Order
 from serve_app.engines.vibevoice_prefill import Reader, Reading
+from serve_app.engines.vibevoice_shortage import is_memory
 from serve_app.errors import (
     BadAudioError,
     EngineCrashedError,
