@@ -52,6 +52,8 @@ class Shelf:
         """
         self._epoch = epoch
         store, io = self._crew.store, self._crew.io
+        for job_id in await io(store.forgotten):
+            await io(store.forget, job_id)
         ids = await io(store.ids)
         await io(store.sweep, ids)
         for job_id in ids:
@@ -69,9 +71,9 @@ class Shelf:
         except NotReadyError:
             raise
         except ServeError as error:
-            if record is None and isinstance(error, NotFoundError):
-                # Half removed or half made: its record comes last and goes first.
-                await io(store.forget, job_id)
+            gone = record is None and isinstance(error, NotFoundError)
+            if gone and not await io(store.has_audio, job_id):
+                await io(store.forget, job_id)  # half made: its record comes last
             elif job_id not in self._damaged:
                 self._damage(job_id, record, error)
 

@@ -9,9 +9,11 @@
     jobs/ID/takes/N.EDITION.EPOCH.BYTES.take   one spoken segment; the highest epoch counts
     jobs/ID/cover                       the picture for its files, if it has one
     jobs/ID/output/EDITION.FORMAT.json  a finished file: what it is and its name beside this one
+    forgotten/ID                        a job that is being removed; gone when all of it is
     cache/                              segments by content key (see ``cache``)
 
-There is no journal and no index: what a job is can be told from these files alone. A take that is
+There is no journal and no index: what a job is can be told from these files alone. A folder that
+has audio and no ``job.json`` is a job that was copied back in part, never rubbish. A take that is
 shorter than its name says, or whose checksum is wrong, counts as not spoken. ``EPOCH`` is the
 lease's number, so that what a replaced runner still writes never wins. Names of one job's files
 are never those of another file with other content, but for ``state``.
@@ -28,7 +30,7 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from serve_app.core.job_take import TakeInfo
-from serve_app.errors import NotFoundError, ServeError
+from serve_app.errors import NotFoundError, NotReadyError, ServeError
 from serve_app.jobs.folder import Folder
 from serve_app.jobs.names import (
     JOB_ID,
@@ -53,6 +55,7 @@ from serve_app.jobs.take_file import (
 from serve_app.jobs.writers import Writers
 
 _HEAD_BYTES: Final = 16 * 1024
+_FORGOTTEN: Final = "forgotten"
 RESTORE: Final = "restore it from a copy of the store, or delete the job and submit it again"
 """What to do about a damaged job."""
 _EDITIONS_KEPT: Final = 2
@@ -245,8 +248,28 @@ class JobStore:
         """
         self._epoch()
         with self._writers.removing(job_id):
+            with suppress(NotReadyError):  # a full disk has no room for it: that is why one forgets
+                self._folder.write(f"{_FORGOTTEN}/{job_id}", b"")
             self._folder.remove(f"{job_folder(job_id)}/job.json")
             self._folder.remove_tree(job_folder(job_id))
+            self._folder.remove(f"{_FORGOTTEN}/{job_id}")
+
+    def forgotten(self) -> list[str]:
+        """Jobs whose removal was begun and not ended.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        return [name for name in self._folder.files(_FORGOTTEN) if JOB_ID.fullmatch(name)]
+
+    def has_audio(self, job_id: str) -> bool:
+        """Whether anything that was spoken for a job is there, also where its record is not.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        places = (takes_folder(job_id), output_folder(job_id))
+        return any(self._folder.files(place) for place in places)
 
     def size_bytes(self, job_id: str) -> int:
         """What the files of a job take.

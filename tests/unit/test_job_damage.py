@@ -17,7 +17,7 @@ from serve_app.jobs.order import JobOrder
 from serve_app.jobs.store import DamagedRecordError
 from serve_app.jobs.views import job_json
 from serve_app.jobs.writers import Writers
-from tests.unit.job_scene import FAST, TEXT, Scene, finish_here, scene
+from tests.unit.job_scene import FAST, TEXT, FailingFolder, Scene, finish_here, scene
 
 SHORT = "One ship sails. It never comes back, and nobody knows why."
 
@@ -78,6 +78,57 @@ async def test_a_damaged_job_is_listed_with_what_to_do_about_it(tmp_path: Path) 
         for job_id in (plan, record, state):
             await at.runner.jobs.forget(job_id)
         assert [view.id for view in await at.runner.jobs.list()] == [sound]
+
+
+async def test_a_job_that_was_copied_back_in_part_keeps_its_audio(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        whole, half_made = await at.submit(SHORT), await at.submit(SHORT)
+        for job_id in (whole, half_made):
+            await at.done(job_id)
+        undisturbed = await at.heard(whole)
+    jobs = tmp_path / "jobs"
+    record = (jobs / whole / "job.json").read_bytes()
+    (jobs / whole / "job.json").unlink()
+    (jobs / half_made / "job.json").unlink()
+    for take in (jobs / half_made / "takes").iterdir():
+        take.unlink()
+    async with scene(tmp_path) as at:
+        (view,) = await at.runner.jobs.list()
+        assert (view.id, view.status) == (whole, Status.DAMAGED)
+        assert "are missing; restore" in view.reason
+        assert not (jobs / half_made).exists()
+        (jobs / whole / "job.json").write_bytes(record)
+        assert await at.heard(whole) == undisturbed
+        assert at.cards.spoken == []
+
+
+class StuckFolder(Folder):
+    """A folder in which nothing can be removed with all that is in it."""
+
+    def remove_tree(self, path: str) -> None:
+        raise NotReadyError("stuck")
+
+
+async def test_a_removal_that_was_begun_is_ended_by_the_next_runner(tmp_path: Path) -> None:
+    async with scene(StuckFolder(str(tmp_path))) as at:
+        job_id = await at.submit(SHORT)
+        await at.done(job_id)
+        with pytest.raises(NotReadyError, match="stuck"):
+            await at.runner.jobs.forget(job_id)
+    assert list((tmp_path / "jobs" / job_id / "takes").iterdir())
+    async with scene(tmp_path) as at:
+        assert await at.runner.jobs.list() == ()
+    assert job_id not in all_files(tmp_path)
+
+
+async def test_a_full_disk_can_be_made_room_on(tmp_path: Path) -> None:
+    full = False
+    async with scene(FailingFolder(str(tmp_path), lambda _path: full)) as at:
+        job_id = await at.submit(SHORT)
+        await at.done(job_id)
+        full = True
+        await at.runner.jobs.forget(job_id)
+        assert not (tmp_path / "jobs" / job_id).exists()
 
 
 async def test_a_lost_take_of_an_old_edition_is_spoken_again(tmp_path: Path) -> None:
