@@ -37,8 +37,14 @@ class SpeechReport:
 
 _RETRY_PAUSE_MOST_S: Final = 2.0
 
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Before :class:`Started`: a replica has refused the task and it will be sent again."""
+
+
 TakeItem = Started | Chunk | SpeechReport
-Speak = Callable[[SpeakTask], AsyncGenerator[TakeItem, None]]
+Speak = Callable[[SpeakTask], AsyncGenerator[TakeItem | Waiting, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,8 @@ class FanOutRules:
         attempts: Takes of one part before a fault is final.
         retry_pause_s: Before the take that follows a fault; twice as long after each further one.
         takes: Seeds tried before a bad part is split.
-        assign_timeout_s: Wait for a slot on a replica.
+        assign_timeout_s: Wait for a slot on a replica, from the last refusal on.
+        paused_timeout_s: Wait from the first refusal on, while cards cool down.
         first_chunk_timeout_s: From the slot to the first sound.
         chunk_timeout_s: Between two chunks.
         head_chunk_s: Chunk for the segment that the listener waits for.
@@ -67,6 +74,7 @@ class FanOutRules:
     retry_pause_s: float = 0.05
     takes: int = 3
     assign_timeout_s: float = 120.0
+    paused_timeout_s: float = 1800.0
     first_chunk_timeout_s: float = 30.0
     chunk_timeout_s: float = 20.0
     head_chunk_s: float = 0.2

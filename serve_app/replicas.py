@@ -14,7 +14,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.core.avoid import AvoidedReplicas
-from serve_app.engines.base import EngineInfo, SpeakTask
+from serve_app.engines.base import Chunk, EngineInfo, SpeakTask
 from serve_app.errors import (
     CardPausedError,
     EngineCrashedError,
@@ -24,7 +24,7 @@ from serve_app.errors import (
 )
 from serve_app.ingress.service import Readiness
 from serve_app.permit import Refused
-from serve_app.pieces import SpeechReport, Started, TakeItem
+from serve_app.pieces import SpeechReport, Started, TakeItem, Waiting
 from serve_app.replica import ReplicaInfo
 from telemetry.spans import Span, segment_span
 
@@ -51,7 +51,7 @@ class ReplicaHandle:
         self._spoke_s: float | None = None
         self._avoided = AvoidedReplicas(clock)
 
-    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem | Waiting, None]:
         """Speak *task* on some replica; closing the stream cancels it there.
 
         Raises:
@@ -71,10 +71,10 @@ class ReplicaHandle:
 
     async def _accepted(
         self, task: SpeakTask, span: Span
-    ) -> AsyncGenerator[tuple[TakeItem, ...], None]:
+    ) -> AsyncGenerator[tuple[TakeItem | Waiting, ...], None]:
         """As :meth:`_called`, of the first replica whose card is not too hot.
 
-        Who asks has a time-out of its own for the first item, so this may try for ever.
+        Who asks is told of each refusal and has a time-out of its own, so this may try for ever.
         """
         pause_s = _PAUSED_RETRY_S
         while True:
@@ -84,6 +84,7 @@ class ReplicaHandle:
                         yield batch
             except CardPausedError:
                 span.event("card paused", {"vibevoice.wait": pause_s})
+                yield (Waiting(),)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _PAUSED_RETRY_MOST_S)
             else:
@@ -154,11 +155,11 @@ class ReplicaHandle:
             response.cancel()
         return info
 
-    def _note(self, item: TakeItem) -> None:
+    def _note(self, item: TakeItem | Waiting) -> None:
         if isinstance(item, Started):
             if self._info is not None and item.revision != self._info.engine.revision:
                 self._info = None
-        elif not isinstance(item, SpeechReport):
+        elif isinstance(item, Chunk):
             self._spoke_s = self._clock()
 
 

@@ -29,7 +29,7 @@ from serve_app.errors import (
 )
 from serve_app.fanout import FanOut
 from serve_app.outcomes import Outcome, Outcomes
-from serve_app.pieces import FanOutRules, PartEnd, Speak, TakeItem
+from serve_app.pieces import FanOutRules, PartEnd, Speak, TakeItem, Waiting
 from serve_app.prepare import Ability, Prepared, ScriptOrder, prepare
 from serve_app.render import Renderer
 from serve_app.request_watch import NoRequestHook, RequestHook, RequestWatch
@@ -326,10 +326,11 @@ async def _read(body: AsyncGenerator[bytes, None]) -> bytes:
 def _noting(speak: Speak, taken: asyncio.Event) -> Speak:
     """*speak*, which sets *taken* when a replica has a task."""
 
-    async def noted(task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+    async def noted(task: SpeakTask) -> AsyncGenerator[TakeItem | Waiting, None]:
         async with aclosing(speak(task)) as items:
             async for item in items:
-                taken.set()
+                if not isinstance(item, Waiting):
+                    taken.set()
                 yield item
 
     return noted

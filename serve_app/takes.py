@@ -50,6 +50,7 @@ from serve_app.pieces import (
     SpeechReport,
     Started,
     TakeItem,
+    Waiting,
 )
 
 logger = logging.getLogger(__name__)
@@ -307,7 +308,7 @@ async def timed(
         EngineTimeoutError: Sound did not come in time.
     """
     limit_s, waiting_for = rules.assign_timeout_s, _FREE_SLOT
-    replica = None
+    replica = refused_s = None
     async with aclosing(speak(task)) as items:
         while True:
             try:
@@ -317,6 +318,10 @@ async def timed(
                 raise
             if item is None:
                 return
+            if isinstance(item, Waiting):
+                refused_s = rules.clock() if refused_s is None else refused_s
+                _require_patience(task, rules, rules.clock() - refused_s)
+                continue
             yield item
             if isinstance(item, Started):
                 replica = item.replica
@@ -326,8 +331,8 @@ async def timed(
 
 
 async def _within(
-    limit_s: float, items: AsyncGenerator[TakeItem, None], who: str, waiting_for: str
-) -> TakeItem | None:
+    limit_s: float, items: AsyncGenerator[TakeItem | Waiting, None], who: str, waiting_for: str
+) -> TakeItem | Waiting | None:
     """The next item, or None behind the last."""
     try:
         async with asyncio.timeout(limit_s):
@@ -337,6 +342,13 @@ async def _within(
         if waiting_for == _FREE_SLOT:
             raise NotReadyError(f"{text}; all replicas are busy or gone.") from None
         raise EngineTimeoutError(text) from None
+
+
+def _require_patience(task: SpeakTask, rules: FanOutRules, paused_s: float) -> None:
+    if paused_s > rules.paused_timeout_s:
+        raise NotReadyError(
+            f"segment {task.tag}: no card has taken it for {paused_s:.0f} s; they are too hot."
+        )
 
 
 def lines_of(segment: Segment, voices: Mapping[str, str]) -> tuple[Line, ...]:

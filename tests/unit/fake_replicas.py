@@ -12,7 +12,7 @@ import numpy as np
 from serve_app.engines.base import Chunk, SpeakTask, SpeechEnd
 from serve_app.errors import EngineCrashedError, EngineMemoryError
 from serve_app.fanout import FanOut
-from serve_app.pieces import Piece, SpeechReport, Started, TakeItem
+from serve_app.pieces import Piece, SpeechReport, Started, TakeItem, Waiting
 from telemetry.core.sample import SynthesisRecord
 
 RATE_HZ = 24_000
@@ -77,14 +77,18 @@ class FakeReplicas:
     running: int = 0
     peak: int = 0
     gate: asyncio.Event | None = None
+    refusals: Callable[[], AsyncGenerator[None, None]] | None = None
 
-    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem | Waiting, None]:
         take = sum(1 for tag, _ in self.taken if tag == task.tag)
         self.taken.append((task.tag, task.seed))
         fault = self.faults(task, take)
         self.running += 1
         self.peak = max(self.peak, self.running)
         try:
+            if self.refusals is not None:
+                async for _ in self.refusals():
+                    yield Waiting()
             yield Started(self.replica_for(task), "1")
             if self.gate is not None:
                 await self.gate.wait()

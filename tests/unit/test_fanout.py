@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
 import pytest
@@ -130,6 +130,27 @@ async def test_a_pause_behind_a_fault_holds_up_nobody_else() -> None:
     assert [tag for tag, _ in replicas.taken] == list(range(len(segments)))
     await pieces.aclose()
     assert [FanOutRules().pause_s(faults) for faults in (1, 2, 3, 60)] == [0.05, 0.1, 0.2, 2.0]
+
+
+@pytest.mark.parametrize(("paused_timeout_s", "ends_well"), [(60, True), (59, False)])
+async def test_paused_cards_are_waited_for_as_long_as_they_may_be(
+    paused_timeout_s: float, ends_well: bool
+) -> None:
+    now_s = [0.0]
+
+    async def refusals() -> AsyncGenerator[None, None]:
+        for _ in range(61):  # each sooner than a slot would have to be found
+            yield
+            now_s[0] += 1.0 if len(replicas.taken) == 1 else 0.0
+
+    replicas = FakeReplicas(refusals=refusals)
+    rules = replace(RULES, paused_timeout_s=paused_timeout_s, clock=lambda: now_s[0])
+    if ends_well:
+        audio, done, events = await heard(replicas, rules, width=1)
+        assert (audio, done, events) == await heard(FakeReplicas())
+    else:
+        with pytest.raises(SegmentFailedError, match="not_ready"):
+            await heard(replicas, rules, width=1)
 
 
 async def test_a_second_take_that_differs_ends_the_stream() -> None:

@@ -12,7 +12,7 @@ from ray.exceptions import RayTaskError
 from serve_app.engines.base import Line, SpeakTask
 from serve_app.errors import EngineMemoryError
 from serve_app.permit import Refused
-from serve_app.pieces import Started
+from serve_app.pieces import Started, Waiting
 from serve_app.replicas import ReplicaHandle
 
 TASK = SpeakTask(key="0" * 16, lines=(Line("Ann", "v", "Words."),), seed=0, est_s=1.0)
@@ -59,7 +59,7 @@ async def test_a_refused_segment_goes_on_to_others_and_so_does_the_next() -> Non
     taken = [Started("r-3", "rev")]
     synth = Deployment([Refused("r-1", "hot")], [Refused("r-2", "hot")], taken, taken, taken)
     handle = ReplicaHandle(synth, clock=lambda: now_s[0])  # type: ignore[arg-type]
-    assert await spoken(handle) == taken
+    assert await spoken(handle) == [Waiting(), Waiting(), *taken]
     assert await spoken(handle) == taken
     now_s[0] = 1.5
     assert await spoken(handle) == taken

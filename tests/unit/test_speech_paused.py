@@ -12,7 +12,7 @@ from serve_app.core.fair import FairPool
 from serve_app.engines.base import SpeakTask
 from serve_app.errors import AllPausedError
 from serve_app.outcomes import Outcomes
-from serve_app.pieces import TakeItem
+from serve_app.pieces import TakeItem, Waiting
 from serve_app.prepare import ScriptOrder
 from serve_app.speech import SpeechOrder, SpeechService
 from tests.unit.fake_replicas import FakeReplicas
@@ -40,7 +40,8 @@ class Fleet:
         if self.paused:
             raise AllPausedError("all cards are paused", retry_after_s=7)
 
-    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem | Waiting, None]:
+        yield Waiting()
         self.asked.set()
         try:
             await self.go.wait()
