@@ -230,7 +230,7 @@ class JobRun:
     async def _stored(self, at: _At, header: Header, flac: bytes) -> TakeName:
         """Keep the take, however long the store fails: it is in memory until then.
 
-        Nothing new is sent out meanwhile, so that no more than what is in the air has to wait.
+        What has no place yet is called back, so that no more than what is in the air has to wait.
         """
         waits = self._crew.rules.backoff()
         keep, live = self._crew.store.keep, self._live
@@ -240,6 +240,7 @@ class JobRun:
                     return await self._crew.io(keep, live.id, *at, header, flac)
                 except NotReadyError as error:
                     self._block(at, error.message)
+                    self._recall()
                 await self._sleep(next(waits))
         finally:
             self._unblock(at)

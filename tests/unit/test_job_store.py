@@ -449,6 +449,23 @@ async def test_a_store_that_fails_makes_the_job_wait_and_nothing_is_lost(
         assert sorted(tags) == list(range(view.segments))
 
 
+async def test_what_waits_for_a_full_disk_is_no_more_than_was_in_the_air(tmp_path: Path) -> None:
+    full = True
+    folder = FailingFolder(str(tmp_path), lambda path: full and is_take(path))
+    rules = replace(RULES, look_ahead_per_place=8)
+    async with scene(folder, [replace(FAST, first_chunk_s=0.02)] * 2, rules=rules) as at:
+        job = await at.submit()
+        await at.until(job, lambda view: view.status is Status.WAITING)
+        pool = at.runner._crew.pool
+        async with asyncio.timeout(20):
+            while pool.used or pool.waiting:
+                await asyncio.sleep(0.01)
+        assert 0 < len(at.cards.spoken) <= 2 * pool.width
+        full = False
+        view = await at.done(job)
+        assert len(at.cards.spoken) == view.done == view.segments
+
+
 async def test_a_store_that_can_not_be_written_accepts_no_job(tmp_path: Path) -> None:
     folder = FailingFolder(str(tmp_path), lambda path: "job.json" in path)
     async with scene(folder) as at:
