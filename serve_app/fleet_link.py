@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from opentelemetry.context import Context
@@ -12,6 +12,7 @@ from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
 from telemetry.core.channels import ChannelCount
 from telemetry.core.history import Window
+from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Language
 from telemetry.core.request import RequestRecord
 from telemetry.core.request_book import RequestBook
@@ -21,6 +22,7 @@ from telemetry.speech_metrics import RequestMetrics
 Item = TypeVar("Item")
 
 _ALERTS_TIMEOUT_S = 1.0
+_REPORT_PERIOD_S = 2.0
 
 
 class Watch(Protocol):
@@ -35,6 +37,10 @@ class Watch(Protocol):
             ValueError: No such track or step.
             Exception: The watch does not answer.
         """
+        ...
+
+    def heard(self, report: IngressReport) -> None:
+        """Take what an ingress says of itself; returns at once and never raises."""
         ...
 
     async def alerts(self) -> tuple[ActiveAlert, ...]:
@@ -73,6 +79,25 @@ class FleetLink:
         self._book.add(record)
         if self._exported is not None:
             self._exported.answered(record, context)
+
+    async def report(
+        self,
+        ingress: str,
+        application: str,
+        waits_s: Callable[[], float],
+        period_s: float = _REPORT_PERIOD_S,
+    ) -> None:
+        """Tell the watch of this ingress until cancelled.
+
+        Args:
+            ingress, application: Who it is.
+            waits_s: For how long a request has waited for its turn.
+            period_s: Between two reports.
+        """
+        while True:
+            if self.watch is not None:
+                self.watch.heard(IngressReport(ingress, application, waits_s()))
+            await asyncio.sleep(period_s)
 
     async def metrics(self) -> str:
         """The body of ``GET /metrics``."""

@@ -91,6 +91,13 @@ class IngressParts:
         self._background = (
             asyncio.create_task(self._capacity.follow()),
             asyncio.create_task(self._watch_fleet()),
+            asyncio.create_task(
+                self._fleet.report(
+                    serve.get_replica_context().replica_id.unique_id,
+                    serve.get_replica_context().app_name,
+                    pool.waits_s,
+                )
+            ),
         )
         speech = SpeechService(
             settings.speech,

@@ -10,6 +10,7 @@ from telemetry.cluster import ClusterSnapshot
 from telemetry.core.alerts import AlertBook, AlertRule
 from telemetry.core.fault_log import FaultLog
 from telemetry.core.history import FleetHistory, Place
+from telemetry.core.ingress_reports import IngressReports
 from telemetry.core.model_book import ModelStats
 from telemetry.core.node_clocks import NodeClocks
 from telemetry.snapshot import NodeSnapshot
@@ -56,6 +57,7 @@ class FleetMemory:
         book: What has fired.
         clocks: How far the nodes' clocks are ahead.
         most_cards: By node.
+        ingresses: What ingresses said of themselves last.
         nodes: By id, those that have answered in the last day, whether or not they are still there.
         reported_at: Unix time of the last report that was written by itself.
 
@@ -70,6 +72,7 @@ class FleetMemory:
         self.book = AlertBook(rules)
         self.clocks = NodeClocks()
         self.most_cards: dict[str, MostCards] = {}
+        self.ingresses = IngressReports()
         self.nodes: dict[str, KnownNode] = {}
         self.reported_at = now
 

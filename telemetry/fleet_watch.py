@@ -19,6 +19,7 @@ from telemetry.cluster import ClusterSnapshot, ClusterView
 from telemetry.core.alerts import AlertRule, Subject
 from telemetry.core.channels import ChannelCount
 from telemetry.core.history import STEPS, TRACKS, Step, Window
+from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Language, Message, message_of
 from telemetry.core.recent import WINDOW_S, RecentStats, merge_recent
 from telemetry.core.report_facts import ReportFacts
@@ -104,6 +105,10 @@ class FleetWatch:
             self._post(message_of(notices, self._language))
         await self._report_if_due()
 
+    def heard(self, report: IngressReport) -> None:
+        """Take what an ingress says of itself."""
+        self.memory.ingresses.heard(self._clock(), report)
+
     def windows(
         self, uuids: tuple[str, ...], track: str, step_s: int, since: float
     ) -> dict[str, tuple[Window, ...]]:
@@ -168,6 +173,8 @@ class FleetWatch:
         for one in self._recent(snapshot):
             subject = Subject(f"{_MODEL}{one.model}", one.model, one.simulated)
             signals[subject] = synthesis_signals(one)
+        for application, waits_s in self.memory.ingresses.waits_s(now_s).items():
+            signals[Subject(f"application:{application}", application)] = {"queue_age_s": waits_s}
         return signals
 
     def _recent(self, snapshot: ClusterSnapshot) -> Iterable[RecentStats]:

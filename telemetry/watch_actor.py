@@ -27,6 +27,7 @@ from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
 from telemetry.core.channels import ChannelCount
 from telemetry.core.history import Window
+from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Language
 from telemetry.fleet_memory import FleetMemory
 from telemetry.fleet_report import ReportSchedule
@@ -98,6 +99,10 @@ class WatchActor:
             return self._watch.windows(uuids, track, step_s, since)
 
         return self._call(ask())
+
+    def heard(self, report: IngressReport) -> None:
+        """See :meth:`FleetWatch.heard`."""
+        self._loop.call_soon_threadsafe(lambda: self._watch.heard(report))
 
     def alerts(self) -> tuple[ActiveAlert, ...]:
         """See :meth:`FleetWatch.alerts`."""
@@ -222,6 +227,13 @@ class WatchLink:
         asked = self._handle.windows.remote(uuids, track, step_s, since)
         answer: dict[str, tuple[Window, ...]] = await asyncio.wait_for(asked, self._timeout_s)
         return answer
+
+    def heard(self, report: IngressReport) -> None:
+        """See :meth:`FleetWatch.heard`; sends and forgets, never raises."""
+        try:
+            self._handle.heard.remote(report)
+        except RayError as error:
+            logger.debug("the watch was not told: %s", error)
 
     async def alerts(self) -> tuple[ActiveAlert, ...]:
         """See :meth:`FleetWatch.alerts`; raises as :meth:`windows`."""

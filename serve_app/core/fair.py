@@ -15,6 +15,7 @@ requests that someone listens to.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -35,17 +36,24 @@ class FairPool:
     Args:
         width: Places in all, at least 1.
         on_change: Called after each change of who has or wants a place; must be quick.
+        clock: Monotonic time, s.
     Raises:
         ValueError: *width* is below 1.
     """
 
-    def __init__(self, width: int, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        width: int,
+        on_change: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if width < 1:
             raise ValueError(f"a pool needs at least one place, not {width}")
         self._width = width
         self._reserved = 0
         self._used = 0
-        self._on_change = on_change
+        self._on_change, self._clock = on_change, clock
+        self._turn_s: dict[tuple[int, Hashable], float] = {}
         self._waiting: dict[int, OrderedDict[Hashable, deque[asyncio.Future[None]]]] = {}
 
     @property
@@ -72,6 +80,14 @@ class FairPool:
     def waiting(self) -> int:
         """Callers that wait for a place."""
         return sum(len(queue) for level in self._waiting.values() for queue in level.values())
+
+    def waits_s(self) -> float:
+        """For how long an owner of priority 0 that waits has had no turn, at most; 0 if none waits.
+
+        Not the age of a place that is asked for: a long script asks for its next ones early.
+        """
+        since = [since_s for (priority, _), since_s in self._turn_s.items() if priority == 0]
+        return self._clock() - min(since) if since else 0.0
 
     def resize(self, width: int) -> None:
         """Change the number of places; those taken beyond it are given back as they end.
@@ -126,6 +142,7 @@ class FairPool:
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         level = self._waiting.setdefault(priority, OrderedDict())
         queue = level.setdefault(owner, deque())
+        self._turn_s.setdefault((priority, owner), self._clock())
         queue.appendleft(place) if first else queue.append(place)
         self._on_change()
         try:
@@ -146,7 +163,7 @@ class FairPool:
             return
         queue.remove(place)
         if not queue:
-            del level[owner]
+            del level[owner], self._turn_s[priority, owner]
         if not level:
             del self._waiting[priority]
 
@@ -158,6 +175,9 @@ class FairPool:
             place = queue.popleft()
             if queue:
                 level[owner] = queue
+                self._turn_s[priority, owner] = self._clock()
+            else:
+                del self._turn_s[priority, owner]
             if not level:
                 del self._waiting[priority]
             if not place.done():

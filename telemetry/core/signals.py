@@ -22,7 +22,8 @@ A signal is a number by name; one that is not known is left out, never 0. Signal
 
 Of a node: ``silent_s`` (since its last answer), ``cards_missing`` (below the most it ever showed)
 and ``export_failing_s``. Of a model, over the last five minutes of the whole fleet:
-``real_time_factor`` and ``error_rate``, of ``FEWEST_ATTEMPTS`` at least.
+``real_time_factor`` and ``error_rate``, of ``FEWEST_ATTEMPTS`` at least. Of an application:
+``queue_age_s``, for how long a request that waits now has waited for its next place on a card.
 """
 
 from __future__ import annotations

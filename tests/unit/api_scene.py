@@ -28,6 +28,7 @@ from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
 from telemetry.core.channels import ChannelCount
 from telemetry.core.history import Window
+from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Language
 from telemetry.core.thermal import DEFAULT_RULES
 from telemetry.fleet_watch import FleetWatch
@@ -64,6 +65,9 @@ class WatchHere:
         self, uuids: tuple[str, ...], track: str, step_s: int, since: float
     ) -> dict[str, tuple[Window, ...]]:
         return self._watch.windows(uuids, track, step_s, since)
+
+    def heard(self, report: IngressReport) -> None:
+        self._watch.heard(report)
 
     async def alerts(self) -> tuple[ActiveAlert, ...]:
         return self._watch.alerts()

@@ -36,6 +36,35 @@ async def test_owners_take_turns_and_each_keeps_its_own_order() -> None:
     assert (pool.used, pool.waiting) == (0, 0)
 
 
+async def test_a_wait_counts_from_the_owners_last_turn_and_not_for_who_can_wait() -> None:
+    now_s = 0.0
+    pool = FairPool(1, clock=lambda: now_s)
+    assert pool.waits_s() == 0.0
+    ends = [asyncio.Event() for _ in range(3)]
+
+    async def work(owner: str, end: asyncio.Event, priority: int = 0) -> None:
+        async with pool.place(owner, priority=priority):
+            await end.wait()
+
+    tasks = [asyncio.create_task(work("script", end)) for end in ends]
+    tasks.append(asyncio.create_task(work("batch", asyncio.Event(), priority=5)))
+    await _settle()
+    now_s = 50.0
+    assert pool.waits_s() == 50.0
+    ends[0].set()
+    await _settle()
+    assert pool.waits_s() == 0.0
+    now_s = 90.0
+    assert pool.waits_s() == 40.0
+    tasks[2].cancel()
+    await _settle()
+    assert pool.waits_s() == 0.0
+    assert pool.waiting == 1
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 @given(
     width=st.integers(1, 4),
     steps=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["run", "cancel"])), max_size=30),
@@ -64,6 +93,7 @@ def test_never_over_width_and_nothing_leaks(
         await asyncio.gather(*tasks, return_exceptions=True)
         assert peak <= width
         assert (pool.used, pool.waiting) == (0, 0)
+        assert pool._turn_s == {}
         pool.resize(resize)
         async with asyncio.timeout(5):
             await asyncio.gather(*(work(i) for i in range(8)))

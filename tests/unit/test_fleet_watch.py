@@ -10,6 +10,7 @@ from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
 from telemetry.core.alert_rules import RULES
 from telemetry.core.channels import ChannelCount
+from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Message
 from telemetry.core.recent import RecentStats
 from telemetry.core.sample import XidEvent
@@ -95,6 +96,22 @@ async def test_speech_that_fails_over_the_fleet_is_told_and_a_window_that_emptie
     await scene.go(310)
     assert [alert.rule for alert in scene.watch.alerts()] == []
     assert "OK again: many segments fail" in scene.titles
+
+
+async def test_a_queue_that_is_stuck_is_told_and_one_long_wait_that_is_over_is_not() -> None:
+    scene = Scene(Fleet())
+    scene.watch.heard(IngressReport("i-1", "tts", 400.0))
+    await scene.go(4)
+    for _ in range(40):
+        scene.watch.heard(IngressReport("i-1", "tts", 0.0))
+        scene.watch.heard(IngressReport("i-2", "tts", 1.0))
+        await scene.go(2)
+    assert scene.posted == []
+    for second in range(0, 130, 2):
+        scene.watch.heard(IngressReport("i-1", "tts", float(second)))
+        scene.watch.heard(IngressReport("i-2", "tts", 0.0))
+        await scene.go(2)
+    assert scene.titles == "vibevoice-serve: ALERT: requests wait long for a card: tts"
 
 
 async def test_a_single_failure_is_no_alert() -> None:

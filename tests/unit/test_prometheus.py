@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,9 +22,10 @@ from serve_app.ingress import problems
 from serve_app.ingress.routes_metrics import router
 from telemetry.body import to_json
 from telemetry.card_watch import ActiveAlert, CardGuard
-from telemetry.cluster import ClusterSnapshot, NodeView
+from telemetry.cluster import ClusterSnapshot, ClusterView, NodeView
 from telemetry.core.channels import ChannelCount
 from telemetry.core.history import Window
+from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Language
 from telemetry.core.model_book import ModelBook
 from telemetry.core.replica_reports import ReplicaLoad
@@ -208,7 +210,7 @@ class FakeWatch:
     """Answers as the watch does; ``fault`` is raised instead."""
 
     def __init__(self, fault: Exception | None = None) -> None:
-        self.fault = fault
+        self.fault, self.reports = fault, list[IngressReport]()
 
     async def windows(
         self, uuids: tuple[str, ...], track: str, step_s: int, since: float
@@ -221,6 +223,9 @@ class FakeWatch:
         if self.fault is not None:
             raise self.fault
         return (ALERT,)
+
+    def heard(self, report: IngressReport) -> None:
+        self.reports.append(report)
 
     async def channels(self) -> tuple[ChannelCount, ...]:
         if self.fault is not None:
@@ -235,8 +240,6 @@ class FakeWatch:
 
 @pytest.fixture
 def client() -> Callable[[Watch | None], TestClient]:
-    from telemetry.cluster import ClusterView
-
     def made(watch: Watch | None) -> TestClient:
         fleet = Fleet(1, 1)
         view = ClusterView(fleet, clock=fleet.clock, wall=fleet.clock)
@@ -246,6 +249,25 @@ def client() -> Callable[[Watch | None], TestClient]:
         return TestClient(app)
 
     return made
+
+
+async def test_an_ingress_tells_the_watch_how_long_its_requests_wait_as_soon_as_there_is_one() -> (
+    None
+):
+    fleet, watch, asked = Fleet(1, 1), FakeWatch(), asyncio.Event()
+    link = FleetLink(ClusterView(fleet))
+
+    def waits_s() -> float:
+        asked.set()
+        return 7.0
+
+    telling = asyncio.create_task(link.report("i-1", "tts", waits_s, period_s=0.0))
+    await asyncio.sleep(0)
+    assert not asked.is_set()
+    link.watch = watch
+    await asked.wait()
+    telling.cancel()
+    assert watch.reports[0] == IngressReport("i-1", "tts", 7.0)
 
 
 def test_the_routes_tell_metrics_history_and_report(
