@@ -17,6 +17,7 @@
     |   +-- SlowHeadError            408         neither do its address and headers
     |   +-- HeadTooLargeError        431         more address and headers than a request may have
     |   +-- ConflictError            409         the resource is not in the state for this
+    |   +-- UnsupportedTypeError     415         a body that is neither JSON nor an upload
     |   +-- RangeError               416         a part that the file does not have
     +-- NotFoundError                404   no
     +-- UnauthorizedError            401   no    no key, or one that nobody knows
@@ -161,6 +162,13 @@ class ConflictError(InvalidInputError):
 
     status = 409
     code = "conflict"
+
+
+class UnsupportedTypeError(InvalidInputError):
+    """A body of a content type that is not read here."""
+
+    status = 415
+    code = "unsupported_media_type"
 
 
 class RangeError(InvalidInputError):

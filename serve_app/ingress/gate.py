@@ -5,14 +5,15 @@ A plain ASGI layer, so that bodies and answers stream through it untouched. In t
 1. A process that drains answers 503 to everything but its health, one with too many requests open
    429. A head (address and headers) beyond its bound is 431; what the server does with one that
    never ends is told in :mod:`serve_app.ingress.head`.
-2. The key: ``Authorization: Bearer KEY``, or as the password of HTTP Basic, which is how a browser
-   asks a person for it. Health, the icon and the API's description need none. What concerns all
-   users (:data:`ADMIN_PATHS`) needs an admin's key.
-3. The key's requests a minute and streams at once; its characters are counted by the routes, which
+2. Where it comes from: pages of other origins change nothing (:mod:`serve_app.ingress.crossing`).
+3. The key: ``Authorization: Bearer KEY``. Pages take it as the password of HTTP Basic too, which is
+   how a browser asks a person for it. Health, the icon and the API's description need none. What
+   concerns all users (:data:`ADMIN_PATHS`) needs an admin's key.
+4. The key's requests a minute and streams at once; its characters are counted by the routes, which
    find the caller with :func:`caller_of`.
-4. The body: refused by its declared length, else while it is read, when it does not come, and
-   when all bodies together would be too much to hold.
-5. The answer: a client that reads nothing is cut off after a while, so that it holds no stream.
+5. The body: refused by its type and its declared length, else while it is read, when it does not
+   come, and when all bodies together would be too much to hold.
+6. The answer: a client that reads nothing is cut off after a while, so that it holds no stream.
 
 Refusals have OpenAI's shape. Neither keys nor bodies are logged.
 """
@@ -23,7 +24,7 @@ import base64
 import binascii
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -56,6 +57,7 @@ from serve_app.ingress.bounded import (
     Send,
     check_head,
 )
+from serve_app.ingress.crossing import check_site, check_type
 from serve_app.ingress.problems import bug, problem
 from serve_app.ingress.service import Drain
 from serve_app.keys import ApiKey
@@ -124,6 +126,7 @@ class Gate:
         keys: Knows the keys; None where none is asked for.
         rules: Bounds of every request.
         drain: Whether requests are still taken.
+        origins: Whose pages may change something.
         clock: Monotonic time, s.
         wall: Unix time, s.
     """
@@ -135,10 +138,12 @@ class Gate:
         keys: KeyFinder | None,
         rules: GateRules,
         drain: Drain,
+        origins: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._app, self._keys, self._rules, self._drain = app, keys, rules, drain
+        self._origins = origins
         self._clock, self._wall = clock, wall
         self._usages: dict[str, KeyUsage] = {}
         self._open, self._load = 0, Load(rules.max_bodies_bytes)
@@ -177,7 +182,8 @@ class Gate:
         refusal: ServeError | None = None
         try:
             check_head(scope, self._rules)
-            scope[_KEY] = self._admit(path, headers)
+            scope[_KEY] = self._admit(path, scope["method"], headers)
+            check_type(scope["method"], headers)
             body.check_length()
             with self._stream(scope[_KEY], path, scope["method"]):
                 await self._app(scope, body.receive, answer.send)
@@ -198,7 +204,7 @@ class Gate:
         if not answer.begun and (found := body.refused or refusal) is not None:
             await _refuse(found, path, send, in_body=body.refused is not None)
 
-    def _admit(self, path: str, headers: Headers) -> Caller:
+    def _admit(self, path: str, method: str, headers: Headers) -> Caller:
         if self._drain.draining and path not in HEALTH_PATHS:
             raise DrainingError("This process ends and takes no new requests. Try again at once.")
         if self._open > self._rules.max_open_requests and path not in HEALTH_PATHS:
@@ -206,9 +212,10 @@ class Gate:
                 f"{self._rules.max_open_requests} requests are open here, which is the limit.",
                 retry_after_s=_FULL_RETRY_AFTER_S,
             )
+        check_site(method, headers, self._origins)
         if self._keys is None or path in OPEN_PATHS:
             return Caller("anonymous", True, KeyUsage(KeyLimits()), self._wall)
-        key = self._keys.find(_token(headers))
+        key = self._keys.find(_token(headers, basic=_is_page(method, path)))
         if key is None:
             raise UnauthorizedError(
                 "A valid API key is needed: send it as 'Authorization: Bearer KEY'."
@@ -261,12 +268,22 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(root) if root and path.startswith(root + "/") else path
 
 
-def _token(headers: Headers) -> str:
-    """The key in a request, or "" if there is none."""
+def _is_page(method: str, path: str) -> bool:
+    """What a browser shows to a person, or asks for on such a page."""
+    return method in {"GET", "HEAD"} and path.startswith(ADMIN_PATHS)
+
+
+def _token(headers: Headers, *, basic: bool) -> str:
+    """The key in a request, or "" if there is none.
+
+    Args:
+        headers: Of the request.
+        basic: Take it as a password too, which a browser sends along whoever asks.
+    """
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
-    if scheme.lower() != "basic":
+    if scheme.lower() != "basic" or not basic:
         return ""
     try:
         decoded = base64.b64decode(value.strip(), validate=True).decode()

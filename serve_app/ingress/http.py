@@ -64,7 +64,13 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
     openapi.install(app, keys=access.keys is not None)
     # The last one added comes first: pages ask whether they may call before they have a key.
     rules = _with_jobs(access.rules, service)
-    app.add_middleware(Gate, keys=access.keys, rules=rules, drain=service.drain)
+    app.add_middleware(
+        Gate,
+        keys=access.keys,
+        rules=rules,
+        drain=service.drain,
+        origins=frozenset(access.cors_origins),
+    )
     if access.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -43,11 +43,20 @@ _SCHEMA: Final = {
 _MEANINGS: Final = {
     400: ("The request is wrong.", "invalid_request_error", "invalid_request"),
     401: ("No key, or one that nobody knows.", "authentication_error", "invalid_api_key"),
-    403: ("A key that may not do this.", "permission_error", "insufficient_permissions"),
+    403: (
+        "A key, or a page of another origin, that may not do this.",
+        "permission_error",
+        "insufficient_permissions",
+    ),
     404: ("What the request names does not exist.", "not_found_error", "not_found"),
     408: ("The body did not come in time.", "invalid_request_error", "body_timeout"),
     409: ("Not in the state that this resource is in.", "invalid_request_error", "conflict"),
     413: ("More than one request may carry.", "invalid_request_error", "input_too_long"),
+    415: (
+        "A body that is neither JSON nor a form with files.",
+        "invalid_request_error",
+        "unsupported_media_type",
+    ),
     431: (
         "More address and headers than a request may have.",
         "invalid_request_error",
@@ -99,8 +108,8 @@ def describe(app: FastAPI, *, keys: bool) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas[_ERROR] = _SCHEMA
-    for path, operation in _operations(schema):
-        _complete(path, operation)
+    for path, method, operation in _operations(schema):
+        _complete(path, method, operation)
         if keys and path not in OPEN_PATHS:
             operation["security"] = [{_KEY: []}]
     if keys:
@@ -108,29 +117,29 @@ def describe(app: FastAPI, *, keys: bool) -> dict[str, Any]:
     return schema
 
 
-def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, methods in schema["paths"].items():
-        for operation in methods.values():
-            yield path, operation
+        for method, operation in methods.items():
+            yield path, method, operation
 
 
-def _complete(path: str, operation: dict[str, Any]) -> None:
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     answers: dict[str, Any] = operation["responses"]
     answers.pop("422", None)
-    for status in sorted(_statuses(path, operation)):
+    for status in sorted(_statuses(path, method, operation)):
         answers.setdefault(str(status), {})
     for code, answer in answers.items():
         if int(code) >= 400 and "content" not in answer:
             answer.update(_error(int(code), answer.get("description", "")))
 
 
-def _statuses(path: str, operation: dict[str, Any]) -> Iterator[int]:
+def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[int]:
     """What the gate, the checks before a route and a bug may answer."""
-    yield 431
+    yield from (413, 431)
     if operation.get("parameters") or "requestBody" in operation:
         yield 400
     if "requestBody" in operation:
-        yield from (404, 408, 413)
+        yield from (404, 408, 415)
     if "{" in path:
         yield 404
     if path in STREAM_PATHS:
@@ -138,7 +147,7 @@ def _statuses(path: str, operation: dict[str, Any]) -> Iterator[int]:
     if path in OPEN_PATHS:
         return
     yield from (401, 429, 500, 503)
-    if path.startswith(ADMIN_PATHS):
+    if path.startswith(ADMIN_PATHS) or method != "get":
         yield 403
 
 

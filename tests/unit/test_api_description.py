@@ -176,3 +176,20 @@ def test_it_names_the_key_and_the_open_routes(url: str) -> None:
             for status, answer in operation["responses"].items():
                 bare = int(status) in {204, 304}
                 assert ("content" in answer) is not bare, (operation["operationId"], status)
+
+
+def test_what_stands_before_the_routes_is_told_of_each(url: str) -> None:
+    described = requests.get(f"{url}/openapi.json", timeout=10).json()
+    for methods in described["paths"].values():
+        for method, operation in methods.items():
+            statuses = set(operation["responses"])
+            assert {"413", "431"} <= statuses
+            assert method == "get" or "403" in statuses
+            assert "requestBody" not in operation or "415" in statuses
+    for path in ("/v1/models", "/healthz"):
+        answer = requests.get(f"{url}{path}", data=bytes(3 << 20), headers=HEADERS, timeout=30)
+        assert answer.status_code == 413
+    text = {**HEADERS, "content-type": "text/plain", "origin": url}
+    for headers, status in ((text, 415), ({**HEADERS, "origin": "https://evil.example"}, 403)):
+        answer = requests.post(f"{url}/v1/jobs", data=b"{}", headers=headers, timeout=30)
+        assert answer.status_code == status

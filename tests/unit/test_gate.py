@@ -25,7 +25,14 @@ USER, ADMIN = "vvs-user", "vvs-admin"
 class House:
     """A gate with something behind it, and its clocks."""
 
-    def __init__(self, limits: KeyLimits | None = None, *, keys: bool = True, **rules: Any) -> None:
+    def __init__(
+        self,
+        limits: KeyLimits | None = None,
+        *,
+        keys: bool = True,
+        origins: tuple[str, ...] = (),
+        **rules: Any,
+    ) -> None:
         self.now_s = 0.0
         self.callers: list[Caller] = []
         self.release = asyncio.Event()
@@ -41,6 +48,7 @@ class House:
             keys=ring if keys else None,
             rules=GateRules(**rules),
             drain=self.drain,
+            origins=origins,
             clock=lambda: self.now_s,
             wall=lambda: 1e9,
         )
@@ -88,6 +96,8 @@ class House:
 
     async def ask(self, method: str, path: str, key: str | None = USER, **more: Any) -> Any:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        if "content" in more:
+            headers["content-type"] = "application/json"
         headers |= more.pop("headers", {})
         transport = httpx.ASGITransport(self.gate)
         async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
@@ -123,6 +133,61 @@ async def test_a_browser_may_send_the_key_as_a_password_and_is_asked_for_it() ->
     assert answer.status_code == 200
     answer = await house.ask("GET", "/monitor", None)
     assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+async def test_a_password_opens_pages_only_as_a_browser_sends_it_whoever_asks() -> None:
+    house = House()
+    basic = {"authorization": "Basic " + base64.b64encode(f"any:{ADMIN}".encode()).decode()}
+    assert await house.code("GET", "/v1/models", None, headers=basic) == "invalid_api_key"
+    for path in ("/v1/echo", "/monitor"):
+        code = await house.code("POST", path, None, headers=basic, json={})
+        assert code == "invalid_api_key"
+
+
+CROSS = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
+
+
+@pytest.mark.parametrize("keys", [True, False])
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        (CROSS, "insufficient_permissions"),
+        ({"sec-fetch-site": "cross-site"}, "insufficient_permissions"),
+        ({"origin": "http://host:3000", "sec-fetch-site": "same-site"}, "insufficient_permissions"),
+        ({"origin": "https://evil.example"}, "insufficient_permissions"),
+        ({"origin": "null"}, "insufficient_permissions"),
+        ({"origin": "http://["}, "insufficient_permissions"),
+        ({**CROSS, "origin": "https://app.example"}, "ok"),
+        ({"origin": "http://host", "sec-fetch-site": "same-origin"}, "ok"),
+        ({"origin": "http://host"}, "ok"),
+        ({}, "ok"),
+    ],
+)
+async def test_pages_of_other_origins_change_nothing(
+    headers: dict[str, str], code: str, keys: bool
+) -> None:
+    house = House(keys=keys, origins=("https://app.example",))
+    assert await house.code("POST", "/v1/echo", json={}, headers=headers) == code
+    assert await house.code("GET", "/v1/models", headers=headers) == "ok"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
+async def test_a_body_is_json_or_an_upload(kind: str) -> None:
+    house = House()
+    sent = {"content": b"{}", "headers": {"content-type": kind}}
+    answer = await house.ask("POST", "/v1/echo", **sent)
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (415, "false")
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert answer.json()["error"]["code"] == "unsupported_media_type"
+    unended = {"content": endless(), "headers": sent["headers"]}
+    assert await house.code("POST", "/v1/echo", **unended) == "unsupported_media_type"
+    assert (await house.ask("POST", "/v1/models", headers=sent["headers"])).status_code == 405
+
+
+async def test_json_has_more_than_one_name() -> None:
+    for kind in ("application/json; charset=utf-8", "Application/JSON", "application/ld+json"):
+        headers = {"content-type": kind}
+        assert await House().code("POST", "/v1/echo", content=b"{}", headers=headers) == "ok"
 
 
 async def test_what_concerns_all_needs_an_admin() -> None:

@@ -255,7 +255,7 @@ async def test_the_same_request_gives_the_same_bytes(client: httpx.AsyncClient) 
     "sent",
     [
         {"content": b'{"model"', "headers": {"content-type": "application/json"}},
-        {"content": b"{}", "headers": {"content-type": "text/plain"}},
+        {"content": b"{}", "headers": {"content-type": "multipart/form-data; boundary=b"}},
         {"json": [1]},
     ],
 )
