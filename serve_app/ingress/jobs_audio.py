@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final
 from urllib.parse import quote
 
@@ -26,6 +27,9 @@ from serve_app.jobs.views import FileView, JobView
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _PIECE_BYTES: Final = BYTES_PER_S
 """Encoded in one go, so that a client that leaves waits for no more."""
+
+_TELL_S: Final = 60.0
+"""How often the runner is told that a file is being read; well below the grace it gives."""
 
 
 def wanted_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
@@ -111,10 +115,15 @@ def growing_answer(
 async def _file_body(
     jobs: JobsPort, job_id: str, name: str, start: int, stop: int
 ) -> AsyncGenerator[bytes, None]:
+    told_s = time.monotonic()
     try:
         async with aclosing(jobs.files.blocks(job_id, name, start, stop)) as blocks:
             async for block in blocks:
                 yield block
+                if time.monotonic() - told_s >= _TELL_S:
+                    told_s = time.monotonic()
+                    with suppress(ServeError):  # a runner that is away removes nothing
+                        await jobs.calls.reading(job_id, name)
     except (FileNotFoundError, NotReadyError) as error:
         raise StreamCutError(f"a file of job {job_id} can't be read on") from error
 

@@ -43,6 +43,7 @@ class JobRules:
         max_age_s: Jobs that ended longer ago are forgotten.
         max_bytes: Of all jobs; the ones that ended first are forgotten until the rest fits.
         retention_s: How often age and size are looked at.
+        grace_s: How long a finished file stays that somebody has read, whatever age and size say.
         wall: Unix seconds, for time stamps and ages only.
     """
 
@@ -60,6 +61,7 @@ class JobRules:
     max_age_s: float = 30 * _DAY_S
     max_bytes: int = 200 * 2**30
     retention_s: float = 300.0
+    grace_s: float = 3_600.0
     wall: Callable[[], float] = time.time
 
     def backoff(self) -> Iterator[float]:

@@ -79,6 +79,10 @@ class Jobs:
             job_id, audio_format=audio_format, edition=edition, wait_s=wait_s
         )
 
+    async def reading(self, job_id: str, name: str) -> None:
+        """A finished file is being read."""
+        await self._jobs.reading(job_id, name)
+
     async def pause(self, job_id: str) -> JobView:
         """Send out nothing more."""
         return await self._jobs.pause(job_id)

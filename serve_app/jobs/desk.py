@@ -226,6 +226,11 @@ class JobDesk:
             job_id, edition=edition, audio_format=audio_format, wait_s=wait_s
         )
 
+    async def reading(self, job_id: str, name: str) -> None:
+        """A finished file is being read: it stays for now. Say so again while it lasts."""
+        self._owned()
+        self._shelf.reading(job_id, name)
+
     async def damaged(self, live: LiveJob, number: int, edition: int) -> None:
         """A kept take can't be read: it is spoken again."""
         name = live.lose(number, edition)

@@ -149,6 +149,7 @@ class JobFiles:
                         retry_after_s=_RETRY_AFTER_S,
                     )
                 found = task.result()
+            self._shelf.reading(job_id, found.name)
             return _view(found)
 
     async def drop(self, job_id: str) -> None:
@@ -201,7 +202,8 @@ class JobFiles:
                 raise NotReadyError(made.message)
             if made.record is None:
                 raise ServeError(made.message)
-            await self._crew.io(self._crew.store.keep_output, job_id, made.record)
+            in_use = self._shelf.read_lately(job_id)
+            await self._crew.io(self._crew.store.keep_output, job_id, made.record, in_use)
             records = await self._crew.io(self._crew.store.outputs, job_id)
             live.files = {(it.edition, it.audio_format): it for it in records}
             self._shelf.grown(job_id)

@@ -75,6 +75,10 @@ class JobsHandle:
         asked = self._handle.file.remote(job_id, audio_format, edition, wait_s)
         return cast("FileView", await _answer(asked, _ANSWER_S + wait_s))
 
+    async def reading(self, job_id: str, name: str) -> None:
+        """A finished file is being read."""
+        await _answer(self._handle.reading.remote(job_id, name))
+
     async def pause(self, job_id: str) -> JobView:
         """Send out nothing more."""
         return cast("JobView", await _answer(self._handle.pause.remote(job_id)))

@@ -48,6 +48,10 @@ class JobCalls(Protocol):
         """A finished file."""
         ...
 
+    async def reading(self, job_id: str, name: str) -> None:
+        """A finished file is being read."""
+        ...
+
     async def pause(self, job_id: str) -> JobView:
         """Send out nothing more."""
         ...

@@ -33,6 +33,7 @@ class Shelf:
         self._damaged: dict[str, JobView] = {}
         self._lives: OrderedDict[str, LiveJob] = OrderedDict()
         self._bytes: dict[str, int] = {}
+        self._reads_s: dict[str, dict[str, float]] = {}
         self._loading = asyncio.Lock()
         self._epoch = 0
 
@@ -168,6 +169,20 @@ class Shelf:
         """A job's files have changed: its size has to be looked at again."""
         self._bytes.pop(job_id, None)
 
+    def reading(self, job_id: str, name: str) -> None:
+        """Somebody reads a finished file, which this process may not see."""
+        if job_id in self._known:
+            now_s, lately = self._crew.rules.speaking.clock(), self.read_lately(job_id)
+            # Only what still counts is remembered: the files of one job.
+            before = self._reads_s.get(job_id, {})
+            self._reads_s[job_id] = {it: before[it] for it in lately} | {name: now_s}
+
+    def read_lately(self, job_id: str) -> frozenset[str]:
+        """Finished files of a job that somebody reads, or will perhaps go on to read."""
+        oldest_s = self._crew.rules.speaking.clock() - self._crew.rules.grace_s
+        reads_s = self._reads_s.get(job_id, {})
+        return frozenset(name for name, at_s in reads_s.items() if at_s >= oldest_s)
+
     async def retain(self) -> None:
         """Forget what is too old, and the oldest until the rest fits; only jobs that have ended.
 
@@ -232,6 +247,8 @@ class Shelf:
 
     def _ended(self, job_id: str) -> float | None:
         """When a job ended that nobody uses; None for any other."""
+        if self.read_lately(job_id):
+            return None
         live = self._lives.get(job_id)
         if live is not None:
             return live.ended if live.job.status.ended and not live.readers else None
@@ -257,5 +274,5 @@ class Shelf:
         if job_id in self._lives:
             self._lives[job_id].feed.close()
         await self._crew.io(self._crew.store.forget, job_id)
-        for place in (self._known, self._damaged, self._lives, self._bytes):
+        for place in (self._known, self._damaged, self._lives, self._bytes, self._reads_s):
             place.pop(job_id, None)

@@ -23,7 +23,7 @@ Every method asks the store and blocks: call it from a thread, never from an eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -219,9 +219,15 @@ class JobStore:
                     found.append(self._record(job_id, f"output/{name}", FileRecord))
         return found
 
-    def keep_output(self, job_id: str, record: FileRecord) -> None:
+    def keep_output(
+        self, job_id: str, record: FileRecord, in_use: Collection[str] = frozenset()
+    ) -> None:
         """A finished file is in place; of its format, this edition and the one before it stay.
 
+        Args:
+            job_id: The job.
+            record: The file.
+            in_use: Names of files that stay too.
         Raises:
             NotReadyError: The store can't be reached or is full.
             LeaseLostError: Another runner owns it.
@@ -233,7 +239,7 @@ class JobStore:
             self._folder.write(named, record.model_dump_json().encode())
             same = [it for it in self.outputs(job_id) if it.audio_format == record.audio_format]
             for old in sorted(same, key=lambda it: it.edition)[:-_EDITIONS_KEPT]:
-                if old.edition != record.edition:
+                if old.edition != record.edition and old.name not in in_use:
                     self._folder.remove(f"{place}/{record_name(old)}")
                     self._folder.remove(f"{place}/{old.name}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,17 @@ from serve_app.jobs.order import JobOrder
 from serve_app.jobs.store import DamagedRecordError
 from serve_app.jobs.views import job_json
 from serve_app.jobs.writers import Writers
-from tests.unit.job_scene import FAST, TEXT, FailingFolder, Scene, finish_here, scene
+from tests.unit.job_scene import (
+    FAST,
+    RULES,
+    TEXT,
+    FailingFolder,
+    Scene,
+    finish_here,
+    scene,
+    with_speaking,
+)
+from tests.unit.test_job_policies import Clock
 
 SHORT = "One ship sails. It never comes back, and nobody knows why."
 
@@ -198,6 +209,45 @@ async def test_a_file_s_process_that_is_stopped_leaves_nothing_behind(tmp_path: 
         with pytest.raises(asyncio.CancelledError):
             await making
         assert all_files(tmp_path) - before <= {"output"}
+
+
+async def test_what_is_being_read_stays_until_nobody_has_read_it_for_a_while(
+    tmp_path: Path,
+) -> None:
+    clock, at_s = Clock(), 1_000.0
+    rules = replace(
+        with_speaking(RULES, clock=clock), wall=lambda: at_s, retention_s=1e9, max_age_s=50.0
+    )
+    async with scene(tmp_path, rules=rules, finish=finish_here) as at:
+
+        def passes(seconds: float) -> None:
+            clock.now_s += seconds
+            at.runner._lease.renew()
+
+        read, other = await at.submit(SHORT), await at.submit(SHORT)
+        for job_id in (read, other):
+            assert await file_told(at, job_id) == [("made", None)]
+        first = await at.runner.jobs.file(read, audio_format="wav")
+        for edition in (1, 2):
+            await at.runner.jobs.retry(read, 0)
+            await at.until(read, lambda view: view.status.ended)
+            await at.runner.jobs.file(read, audio_format="wav", edition=edition, wait_s=20)
+        assert first.name in all_files(tmp_path)
+        at_s += 100.0
+        passes(rules.grace_s - 1.0)
+        await at.runner.jobs.reading(read, str(first.name))
+        passes(rules.grace_s - 1.0)
+        await at.runner._shelf.retain()
+        assert [view.id for view in await at.runner.jobs.list()] == [read]
+        await at.runner.jobs.retry(read, 0)
+        await at.until(read, lambda view: view.status.ended)
+        passes(2.0)
+        await at.runner.jobs.file(read, audio_format="wav", edition=3, wait_s=20)
+        assert first.name not in all_files(tmp_path)
+        at_s += 100.0
+        passes(rules.grace_s + 1.0)
+        await at.runner._shelf.retain()
+        assert await at.runner.jobs.list() == ()
 
 
 def test_a_staging_folder_of_a_remote_store_can_be_cleared_by_its_name() -> None:

@@ -76,6 +76,7 @@ async def test_jobs_over_a_handle(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(NotFoundError):
         await handle.get("job_nobody")
     await handle.report("here", 1)
+    await handle.reading(view.id, "a file")
     assert (await handle.retry(view.id, 0)).edition == 1
     assert [job.id for job in await handle.list()] == [view.id]
     await bound.options(method_name="__del__").remote()  # as Serve does at a shutdown

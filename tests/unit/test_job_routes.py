@@ -24,6 +24,7 @@ from serve_app.engines.simulated import SimulatedOptions
 from serve_app.engines.simulated_code import segments_heard
 from serve_app.engines.simulated_faults import FaultRule
 from serve_app.errors import NotReadyError, RangeError
+from serve_app.ingress import jobs_audio
 from serve_app.ingress.http import create_app
 from serve_app.ingress.jobs_audio import wanted_range
 from serve_app.jobs.files import Finish, finish_in_child
@@ -206,6 +207,25 @@ async def test_who_listens_early_hears_the_same_signal(tmp_path: Path) -> None:
         assert [part.tag for part in heard] == list(range(total))
         pcm = (await on.http.get(f"/v1/jobs/{job['id']}/audio", params={"format": "pcm"})).content
         assert np.array_equal(np.frombuffer(pcm, "<i2"), samples_of(early.content))
+
+
+async def test_a_long_download_says_again_and_again_that_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def reading(job_id: str, name: str) -> None:
+        told.append((job_id, name))
+        raise NotReadyError("the runner is being replaced")
+
+    async with stage(tmp_path) as on:
+        job = await on.done((await on.order(input="A word."))["id"])
+        monkeypatch.setattr(jobs_audio, "_TELL_S", 0.0)
+        monkeypatch.setattr(on.at.runner.jobs, "reading", reading)
+        answer = await on.http.get(f"/v1/jobs/{job['id']}/audio")
+        assert len(answer.content) == job["files"][0]["size_bytes"]
+        assert told
+        assert {job_id for job_id, _ in told} == {job["id"]}
 
 
 async def test_a_retry_is_a_new_edition_with_another_etag(tmp_path: Path) -> None:
