@@ -124,6 +124,7 @@ async def start_replica(settings: Settings) -> RunningReplica:
     metrics = start_metrics(f"replica-{replica}", {"ray.node_id": node})
     # A card whose guard is not there yet has one all the same: nobody's word eases it.
     guarded = simulated_card or card is not None
+    period_s = settings.telemetry.sample_period_s
     identity = ReplicaIdentity(
         replica=replica,
         node=node,
@@ -136,7 +137,7 @@ async def start_replica(settings: Settings) -> RunningReplica:
         link,
         NoSynthesisHook() if metrics is None else SynthesisMetrics(metrics.meter),
         permit=Permit(link.permit if guarded else None),
-        card=CardSpans(link.card_over) if guarded else None,
+        card=CardSpans(link.card_over, period_s=period_s) if guarded else None,
     )
     try:
         await speaker.warm_up()

@@ -55,6 +55,7 @@ class TelemetryActor:
         self._node: str = ray.get_runtime_context().get_node_id()
         self._config = config
         self._notifier = Notifier(readable(config.channels))
+        self._energy: EnergyMetrics | None = None
         self._telemetry = self._started()
         self._metrics = start_metrics(f"telemetry-{self._node}", {"ray.node_id": self._node})
         if self._metrics is not None:
@@ -82,9 +83,7 @@ class TelemetryActor:
         See :meth:`NodeTelemetry.record` and :meth:`NodeTelemetry.load`.
         """
         for record in records:
-            energy = self._telemetry.record(record)
-            if self._metrics is not None and energy is not None:
-                self._energy.used(record, energy)
+            self._telemetry.record(record)
         if load is not None:
             self._telemetry.load(load.replica, load.card_uuid, load.busy, load.slots)
 
@@ -119,6 +118,10 @@ class TelemetryActor:
         if self._metrics is not None:
             self._metrics.close()
 
+    def _used(self, record: SynthesisRecord, energy_j_per_min: float) -> None:
+        if self._energy is not None:
+            self._energy.used(record, energy_j_per_min)
+
     def _started(self) -> NodeTelemetry:
         config, host = self._config, socket.gethostname()
         watch = CardWatch(
@@ -134,6 +137,7 @@ class TelemetryActor:
             post=self._notifier.post,
             language=config.language,
             channels=lambda: self._notifier.counts,
+            used=self._used,
         )
         telemetry.start()
         return telemetry

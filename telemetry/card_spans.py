@@ -1,8 +1,8 @@
 """What a card did meanwhile, on the span of the synthesis that ran on it.
 
-The node's actor knows the samples, so somebody has to ask it. That takes a moment which no listener
-should wait for: the span's block ends first, with the time of its end noted, and the span itself
-when the answer is there or a second has passed.
+The node's actor knows the samples, so somebody has to ask it: one sampling period after the end,
+since the last of the work is in the sample behind it. No listener should wait for that: the span's
+block ends first, with the time of its end noted, and the span itself when the answer is there.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-from telemetry.core.card_use import CardUse
+from telemetry.core.card_use import NEAREST_S, CardUse
 from telemetry.spans import Span
 
 logger = logging.getLogger(__name__)
@@ -25,12 +26,18 @@ class CardSpans:
 
     Args:
         ask: Asks the node; may fail or take any time.
+        period_s: Between two samples of the card.
         timeout_s: Longest wait for an answer.
-        most: Answers waited for at once; further spans end without.
+        most: Spans that wait at once; further ones end without.
     """
 
-    def __init__(self, ask: AskCard, *, timeout_s: float = 1.0, most: int = 64) -> None:
+    def __init__(
+        self, ask: AskCard, *, period_s: float = 1.0, timeout_s: float = 1.0, most: int = 512
+    ) -> None:
         self._ask, self._timeout_s, self._most = ask, timeout_s, most
+        # A sample that comes later says nothing about the span.
+        self._wait_s = min(period_s, NEAREST_S)
+        self._closing = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def end(self, span: Span) -> None:
@@ -43,11 +50,14 @@ class CardSpans:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Wait for the answers that are still to come; bounded by the time-out."""
+        """Ask for what is left at once, and wait for the answers; bounded by the time-out."""
+        self._closing.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _finish(self, span: Span) -> None:
         try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._wait_s)
             async with asyncio.timeout(self._timeout_s):
                 use = await self._ask(span.began, span.ended)
         except Exception as error:  # noqa: BLE001 - whatever the node's trouble is, the span ends

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from telemetry.card_watch import ActiveAlert, CardGuard, CardWatch, WatchThread
 from telemetry.core.alerts import Notice
-from telemetry.core.card_use import CardUse, GuardLog, card_use
+from telemetry.core.card_use import NEAREST_S, CardUse, GuardLog, card_use
 from telemetry.core.channels import ChannelCount, channel_problems
 from telemetry.core.messages import Language, Message
 from telemetry.core.model_book import ModelBook
@@ -32,6 +33,8 @@ from telemetry.watch_config import TelemetryConfig
 
 _SAMPLING = frozenset({"cards", "simulated_cards", "period_s", "slow_period_s"})
 """Settings whose change takes another reader."""
+
+_MOST_UNMEASURED = 4096
 
 
 def make_reader(config: TelemetryConfig, node: str, before: CardReader | None = None) -> CardReader:
@@ -64,6 +67,7 @@ class NodeTelemetry:
         post: Takes what the watch says; must return at once.
         language: Of what it says.
         channels: What became of what it said.
+        used: Takes a synthesis and what it used, J per minute of audio; must return at once.
         clock: Monotonic time, s.
         wall: Unix time, s.
     """
@@ -80,6 +84,7 @@ class NodeTelemetry:
         post: Callable[[Message], None] = lambda _message: None,
         language: Language = "en",
         channels: Callable[[], Iterable[ChannelCount]] = tuple,
+        used: Callable[[SynthesisRecord, float], None] = lambda _record, _energy: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -92,6 +97,8 @@ class NodeTelemetry:
         self._book = RecordBook()
         self._models = ModelBook()
         self._recent = RecentBook()
+        self._unmeasured: deque[SynthesisRecord] = deque(maxlen=_MOST_UNMEASURED)
+        self._used = used
         self._watch, self._post, self._channels = watch, post, channels
         self._guard_log = GuardLog()
         self._reports = ReplicaReports()
@@ -138,24 +145,43 @@ class NodeTelemetry:
         self._looks = self._made_looks(config.period_s, config.language)
         self._looks.start()
 
-    def record(self, record: SynthesisRecord) -> float | None:
-        """Count one synthesis.
-
-        Returns:
-            Its share of its card's energy per minute of audio, J; None where that is not known.
-        """
-        use = None
-        if record.card_uuid is not None and record.error is None and record.audio_s > 0:
-            began = record.timestamp - record.wall_s
-            use = self.card_over(record.card_uuid, began, record.timestamp)
-        energy = None
-        if use is not None and use.energy_j is not None:
-            energy = use.energy_j * record.card_share / (record.audio_s / 60.0)
+    def record(self, record: SynthesisRecord) -> None:
+        """Count one synthesis."""
+        measured = record.card_uuid is not None and record.error is None and record.audio_s > 0
         with self._lock:
             self._book.add(record)
-            self._models.add(record, energy)
+            self._models.add(record)
             self._recent.add(self._clock(), record)
-        return energy
+            if measured:
+                self._unmeasured.append(record)
+
+    def measure(self) -> None:
+        """Count what the syntheses used whose card has been sampled since; the watch does it.
+
+        A card that is not sampled again is not waited for.
+        """
+        with self._lock:
+            waiting, self._unmeasured = self._unmeasured, deque(maxlen=_MOST_UNMEASURED)
+            sampled = {
+                a.sample.uuid: a.sample.timestamp for a in self._window.latest(self._clock())
+            }
+        now = self._wall()
+        for record in waiting:
+            uuid, ended = record.card_uuid or "", record.timestamp
+            if sampled.get(uuid, now) <= ended and now - ended < NEAREST_S:
+                with self._lock:
+                    self._unmeasured.append(record)
+            elif (use := self.card_over(uuid, ended - record.wall_s, ended)) is not None:
+                self._measured(record, use)
+
+    def _measured(self, record: SynthesisRecord, use: CardUse) -> None:
+        """Count a synthesis' share of its card's energy per minute of audio."""
+        if use.energy_j is None:
+            return
+        energy = use.energy_j * record.card_share / (record.audio_s / 60.0)
+        with self._lock:
+            self._models.used(record, energy)
+        self._used(record, energy)
 
     def card_over(self, card_uuid: str, since_unix: float, until_unix: float) -> CardUse | None:
         """What a card did over an interval of the last minute; None if no sample tells."""
@@ -273,6 +299,11 @@ class NodeTelemetry:
         )
 
     def _look(self, now_s: float) -> tuple[Notice, ...]:
+        notices = self._watched(now_s)
+        self.measure()
+        return notices
+
+    def _watched(self, now_s: float) -> tuple[Notice, ...]:
         if self._watch is None:
             return ()
         with self._lock:

@@ -1,11 +1,14 @@
 """What a card did while something was spoken on it, out of the samples that are there.
 
-A sample stands for about a second and a short synthesis may fall between two of them, so the
-nearest sample on either side of the interval counts too.
+A sample tells of the time since the one before it: utilisation is a share of that time, and an
+energy counter has risen over it. So each counts for as much of that time as lies in the interval,
+the one behind the interval too, and the one before it only for the counter that it begins. A peak
+is that of the samples inside; a synthesis that falls between two samples has those two.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -77,16 +80,20 @@ def card_use(
     Returns:
         None without a sample about the interval.
     """
-    seen = _around([sample for sample in samples if sample.error is None], since, until)
+    read = [sample for sample in samples if sample.error is None]
+    inside = [s for s in read if since <= s.timestamp <= until]
+    around = _around(read, inside, since, until)
+    seen = inside or around
     if not seen:
         return None
-    utils = [s.gpu_util for s in seen if s.gpu_util is not None]
+    utils = [(s.timestamp, s.gpu_util) for s in around if s.gpu_util is not None]
     told = [s.throttle for s in seen if s.throttle is not None]
-    watts = mean_power_w(seen, since, until)
+    watts = counted_power_w(around, since, until)
+    watts = mean_power_w(seen, since, until) if watts is None else watts
     return CardUse(
         seen[0].uuid,
         len(seen),
-        sum(utils) / len(utils) if utils else None,
+        _mean_since_last(utils, since, until) if utils else None,
         max((s.mem_used_bytes for s in seen if s.mem_used_bytes is not None), default=None),
         max((s.temp_c for s in seen if s.temp_c is not None), default=None),
         None if watts is None else watts * max(until - since, 0.0),
@@ -95,27 +102,57 @@ def card_use(
     )
 
 
-def mean_power_w(samples: Sequence[CardSample], since: float, until: float) -> float | None:
-    """Mean power over an interval, W.
+def counted_power_w(samples: Sequence[CardSample], since: float, until: float) -> float | None:
+    """Mean power over an interval by the card's energy counter, W.
 
-    The rise of the card's energy counter over the samples, where it has one that rose; else the
-    time-weighted mean of the power readings, the outermost of which hold on to the ends.
+    Args:
+        samples: Oldest first, with one on either side of the interval.
+        since, until: Unix times.
+
+    Returns:
+        None without a counter, or where it began anew.
+    """
+    counted = [(s.timestamp, s.energy_j) for s in samples if s.energy_j is not None]
+    steps = [
+        (b, (after_j - before_j) / (b - a))
+        for (a, before_j), (b, after_j) in pairwise(counted)
+        if b > a
+    ]
+    if not steps or min(watts for _, watts in steps) < 0:
+        return None
+    return _mean_since_last(steps, since, until)
+
+
+def mean_power_w(samples: Sequence[CardSample], since: float, until: float) -> float | None:
+    """Time-weighted mean of the power readings, W; the outermost hold on to the ends.
 
     Args:
         samples: Oldest first.
         since, until: Unix times.
     """
-    counted = [(s.timestamp, s.energy_j) for s in samples if s.energy_j is not None]
-    if len(counted) > 1:
-        (first_at, first_j), (last_at, last_j) = counted[0], counted[-1]
-        if last_at > first_at and last_j >= first_j:
-            return (last_j - first_j) / (last_at - first_at)
     read = [(s.timestamp, s.power_w) for s in samples if s.power_w is not None]
     if not read:
         return None
     if len(read) == 1 or until <= since:
         return sum(watts for _, watts in read) / len(read)
     return _trapezoids(read, since, until) / (until - since)
+
+
+def _mean_since_last(told: Sequence[tuple[float, float]], since: float, until: float) -> float:
+    """Mean over an interval of values that each tell of the time since the one before.
+
+    The first tells of all the time before it, and the last of all behind it.
+    """
+    ends = [*(at for at, _ in told[:-1]), math.inf]
+    begins = [-math.inf, *ends[:-1]]
+    parts = [
+        (value, max(min(end, until) - max(begin, since), 0.0))
+        for begin, end, (_, value) in zip(begins, ends, told, strict=True)
+    ]
+    whole_s = sum(length_s for _, length_s in parts)
+    if whole_s <= 0:  # an interval without length
+        return next((value for at, value in told if at >= since), told[-1][1])
+    return sum(value * length_s for value, length_s in parts) / whole_s
 
 
 def _trapezoids(read: list[tuple[float, float]], since: float, until: float) -> float:
@@ -136,9 +173,10 @@ def _power_at(read: list[tuple[float, float]], at: float) -> float:
     return read[-1][1]
 
 
-def _around(samples: list[CardSample], since: float, until: float) -> list[CardSample]:
-    """Samples of the interval, with the nearest before and behind it if they are near enough."""
-    inside = [s for s in samples if since <= s.timestamp <= until]
+def _around(
+    samples: list[CardSample], inside: list[CardSample], since: float, until: float
+) -> list[CardSample]:
+    """Samples *inside*, with the nearest before and behind if they are near enough."""
     before = [s for s in samples if since - NEAREST_S <= s.timestamp < since][-1:]
     behind = [s for s in samples if until < s.timestamp <= until + NEAREST_S][:1]
     return before + inside + behind

@@ -190,7 +190,7 @@ class _Tally:
     segment_audio_s: Tally = field(default_factory=Tally)
     energy_j_per_min: Tally = field(default_factory=Tally)
 
-    def add(self, record: SynthesisRecord, energy_j_per_min: float | None) -> None:
+    def add(self, record: SynthesisRecord) -> None:
         self.simulated |= record.simulated
         if record.error == CANCELLED:
             self.cancelled += 1
@@ -210,7 +210,6 @@ class _Tally:
             self.output_tokens += record.output_tokens
             self.duration_s.add(record.wall_s)
             self.segment_audio_s.add(record.audio_s)
-            self.energy_j_per_min.add(energy_j_per_min)
 
 
 class ModelBook:
@@ -222,12 +221,19 @@ class ModelBook:
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str], _Tally] = {}
 
-    def add(self, record: SynthesisRecord, energy_j_per_min: float | None = None) -> None:
-        """Count a synthesis, and what it used where that is known."""
+    def add(self, record: SynthesisRecord) -> None:
+        """Count a synthesis."""
+        self._tally(record).add(record)
+
+    def used(self, record: SynthesisRecord, energy_j_per_min: float) -> None:
+        """Count what a synthesis used, which is known a moment after it."""
+        self._tally(record).energy_j_per_min.add(energy_j_per_min)
+
+    def _tally(self, record: SynthesisRecord) -> _Tally:
         key = (record.engine, record.model)
         if key not in self._tallies and len(self._tallies) >= MOST_MODELS:
             key = (OTHERS, OTHERS)
-        self._tallies.setdefault(key, _Tally()).add(record, energy_j_per_min)
+        return self._tallies.setdefault(key, _Tally())
 
     @property
     def stats(self) -> tuple[ModelStats, ...]:

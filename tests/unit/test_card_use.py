@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.core.card_use import GuardLog, Occupancy, card_use, mean_power_w, share_of
 from telemetry.core.request import Playback
-from telemetry.core.sample import CardSample
+from telemetry.core.sample import CardSample, SynthesisRecord
 from telemetry.core.thermal import GuardState
 from telemetry.node import NodeTelemetry
 from telemetry.simulated import SimulatedCards
@@ -30,8 +33,57 @@ def test_a_card_is_told_by_the_samples_of_the_interval_and_their_neighbours() ->
     ]
     use = card_use(samples, 10.0, 12.0)
     assert use is not None
-    assert (use.samples, use.gpu_util, use.mem_peak_bytes) == (3, 40.0, 9)
-    assert (use.temp_peak_c, use.throttled, use.energy_j) == (66.0, True, None)
+    # The sample at 11.0 tells of the first half, the one at 12.5 of the second.
+    assert (use.samples, use.gpu_util, use.mem_peak_bytes) == (1, 55.0, 9)
+    assert (use.temp_peak_c, use.throttled, use.energy_j) == (66.0, False, None)
+
+
+def test_a_synthesis_between_two_samples_has_both_of_them() -> None:
+    idle = sample(10.0, gpu_util=0.0, mem_used_bytes=5, temp_c=70.0, power_w=60.0, throttle=())
+    busy = sample(11.0, gpu_util=30.0, mem_used_bytes=9, temp_c=66.0, power_w=90.0, throttle=())
+    use = card_use([idle, busy], 10.2, 10.8)
+    assert use is not None
+    assert (use.samples, use.gpu_util, use.mem_peak_bytes, use.temp_peak_c) == (2, 30.0, 9, 70.0)
+    assert use.energy_j == pytest.approx(0.6 * 75.0)
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.3, 0.5, 0.9])
+def test_the_sample_before_a_synthesis_does_not_count_as_part_of_it(phase_s: float) -> None:
+    """A second at full load after idle, and idle again: told by power, by share and by counter."""
+
+    def at(seconds: float, began: float = 10.0) -> CardSample:
+        worked_s = min(max(seconds - began, 0.0), 1.0)
+        share = worked_s - min(max(seconds - 1.0 - began, 0.0), 1.0)
+        watts = 400.0 if began <= seconds <= began + 1 else 0.0
+        joules = 400.0 * worked_s
+        return sample(seconds, gpu_util=100.0 * share, power_w=watts, energy_j=joules)
+
+    seen = [at(second + phase_s) for second in range(7, 14)]
+    by_counter = card_use(seen, 10.0, 11.0)
+    by_power = card_use([replace(one, energy_j=None) for one in seen], 10.0, 11.0)
+    assert by_counter is not None
+    assert by_power is not None
+    # What lies in the second of a sample before or behind can't be told from idle time.
+    assert 50.0 <= (by_counter.gpu_util or 0.0) <= 100.0
+    assert 200.0 <= (by_counter.energy_j or 0.0) <= 400.0
+    assert by_power.energy_j == pytest.approx(400.0)
+
+
+@given(
+    st.lists(st.floats(0, 100), min_size=2, max_size=9),
+    st.floats(0.5, 6),
+    st.floats(0.01, 6),
+)
+def test_utilisation_is_weighed_by_time(shares: list[float], since: float, length_s: float) -> None:
+    samples = [sample(float(at), gpu_util=share) for at, share in enumerate(shares)]
+    until = since + length_s
+    use = card_use(samples, since, until)
+    if use is None:
+        return
+    assert use.gpu_util is not None
+    grid = [since + length_s * (n + 0.5) / 400 for n in range(400)]
+    told = [shares[min(max(math.ceil(at), 0), len(shares) - 1)] for at in grid]
+    assert use.gpu_util == pytest.approx(sum(told) / 400, abs=1.5)
 
 
 def test_a_card_that_nobody_sampled_tells_nothing() -> None:
@@ -119,7 +171,15 @@ def test_the_shares_of_segments_side_by_side_fill_the_card(
 def test_a_node_tells_what_a_synthesis_used_and_when_its_card_was_paused() -> None:
     now = [1_000.0]
     cards = SimulatedCards(1, node="n", clock=lambda: now[0], wall=lambda: now[0])
-    node = NodeTelemetry("n", "host", cards, clock=lambda: now[0], wall=lambda: now[0])
+    told: list[tuple[SynthesisRecord, float]] = []
+    node = NodeTelemetry(
+        "n",
+        "host",
+        cards,
+        used=lambda *use: told.append(use),
+        clock=lambda: now[0],
+        wall=lambda: now[0],
+    )
     (uuid,) = cards.uuids
     for _ in range(6):
         now[0] += 1.0
@@ -131,9 +191,15 @@ def test_a_node_tells_what_a_synthesis_used_and_when_its_card_was_paused() -> No
     assert use.gpu_util is not None
     assert use.gpu_util > 90
     spoken = record(timestamp=1_006.0, wall_s=4.0, audio_s=30.0, card_uuid=uuid, card_share=0.5)
-    assert node.record(spoken) == pytest.approx(1_600.0 * 0.5 / 0.5)
-    assert node.record(record(card_uuid=None)) is None
-    assert node.record(record(card_uuid="GPU-unknown")) is None
+    for one in (spoken, record(card_uuid=None), record(card_uuid="GPU-unknown")):
+        node.record(one)
+    node.measure()
+    assert told == []  # the sample behind it is still to come
+    now[0] += 1.0
+    node.tick()
+    node.measure()
+    node.measure()
+    assert told == [(spoken, pytest.approx(1_600.0 * 0.5 / 0.5))]
     (model,) = node.snapshot().models
     assert (model.spoken, model.energy_j_per_min.count, model.output_tokens) == (3, 1, 120)
     node.close()

@@ -47,7 +47,9 @@ ALERT = ActiveAlert("silent", "critical", "silent", "n9", "host-9", 300.0, "s", 
 def node(name: str, *, state: str = "ok", age_s: float = 0.0) -> NodeView:
     book = ModelBook()
     for spoken in (record(), record(wall_s=4.0), record(error="engine_crashed")):
-        book.add(spoken, 300.0 if spoken.error is None else None)
+        book.add(spoken)
+        if spoken.error is None:
+            book.used(spoken, 300.0)
     known = NodeSnapshot(
         node=name,
         host=f"host-{name}",

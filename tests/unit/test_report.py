@@ -66,7 +66,8 @@ def report(
 ) -> ReportFacts:
     book = ModelBook()
     for one in records:
-        book.add(one, energy_j_per_min)
+        book.add(one)
+        book.used(one, energy_j_per_min)
     return ReportFacts(START, START + HOUR, cards, book.stats, ("card hot",), ())
 
 

@@ -346,6 +346,31 @@ async def test_a_node_that_fails_or_hangs_costs_a_span_its_card_and_nothing_else
     assert all("hw.id" not in (span.attributes or {}) for span in spans)
 
 
+async def test_a_card_is_asked_for_a_period_after_the_end_or_when_the_replica_ends(
+    finished: InMemorySpanExporter,
+) -> None:
+    asked = asyncio.Event()
+
+    async def ask(_since: float, _until: float) -> CardUse:
+        asked.set()
+        return USE
+
+    soon, late = CardSpans(ask, period_s=0.001), CardSpans(ask, period_s=1e6)
+    with synthesis_span(model="tts-1", engine="piper", end=soon.end):
+        pass
+    await asked.wait()
+    await soon.close()
+    asked.clear()
+    with synthesis_span(model="tts-1", engine="piper", end=late.end):
+        pass
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not asked.is_set()
+    await late.close()
+    assert asked.is_set()
+    assert len(finished.get_finished_spans()) == 2
+
+
 async def test_nobody_asks_about_a_span_that_nobody_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.0")
     asked: list[float] = []
