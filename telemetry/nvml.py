@@ -202,16 +202,14 @@ def uuid_of(entry: str) -> str:
     """The UUID of a card named as in ``CUDA_VISIBLE_DEVICES`` or by Ray's accelerator ids.
 
     Args:
-        entry: An NVML index, a UUID (``GPU-...``) or an unambiguous beginning of one. Names of
-            MIG instances (``MIG-...``) are returned as they are.
+        entry: An NVML index, a UUID (``GPU-...``) or an unambiguous beginning of one. A part of a
+            card (``MIG-...``) is the card that it is a part of: it heats, and is guarded, as one.
 
     Raises:
         UnknownCardError: No card, or more than one, is called that, or there is no driver.
     Check: ``nvidia-smi --query-gpu=index,uuid --format=csv``
     """
     entry = entry.strip()
-    if entry.startswith("MIG-"):
-        return entry
     try:
         with _driver():
             found = _matches(entry)
@@ -228,6 +226,9 @@ def _matches(entry: str) -> list[str]:
         if int(entry) >= count:
             return []
         return [identity(pynvml.nvmlDeviceGetHandleByIndex(int(entry)))[0]]
+    if entry.startswith("MIG-"):
+        part = pynvml.nvmlDeviceGetHandleByUUID(entry)
+        return [identity(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part))[0]]
     if not entry:
         return []
     uuids = []

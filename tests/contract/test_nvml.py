@@ -424,14 +424,16 @@ def test_no_library_at_all_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 def test_names_of_cards_become_their_uuid(start: Start, state: Path) -> None:
     first, second = cards(2)
-    write_state(state, [first, second, replace(first, uuid="GPU-lost", lost=LOST)])
+    parts = replace(second, instances=("MIG-11", "MIG-12"))
+    write_state(state, [first, parts, replace(first, uuid="GPU-lost", lost=LOST)])
     child = start()
     assert child("uuid_of", "1") == second.uuid
     assert child("uuid_of", " 0 ") == first.uuid
     assert child("uuid_of", second.uuid) == second.uuid
     assert child("uuid_of", "GPU-00000001") == second.uuid
-    assert child("uuid_of", "MIG-1234") == "MIG-1234"
-    for wrong in ("7", "GPU-ffff", "GPU-0000", "", "-1"):
+    # A part of a card is guarded as the card.
+    assert child("uuid_of", "MIG-12") == second.uuid
+    for wrong in ("7", "MIG-1", "MIG-13", "GPU-ffff", "GPU-0000", "", "-1"):
         assert child("uuid_of", wrong).startswith("UnknownCardError")
 
 

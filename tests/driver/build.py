@@ -42,6 +42,7 @@ class StubCard:
         rows_corrected, rows_uncorrected, rows_pending, rows_failed: Remapped rows.
         replays, mig: Retransmissions on the bus; whether MIG is on.
         processes: Process id and bytes (None: not told) of each program.
+        instances: UUIDs (``MIG-...``) of the parts that it is divided into.
         xids: All its faults since the driver was loaded; add to the end for a new one.
         lost: Error that every call about the card answers: ``LOST``, ``RESET_REQUIRED``, or 0.
         hang: Functions whose calls about this card wait until the state lets them go; ``all``.
@@ -87,6 +88,7 @@ class StubCard:
     replays: int = 0
     mig: bool = False
     processes: tuple[tuple[int, int | None], ...] = ()
+    instances: tuple[str, ...] = ()
     xids: tuple[int, ...] = ()
     lost: int = 0
     hang: tuple[str, ...] = ()
@@ -156,7 +158,7 @@ def _text(card: StubCard, name: str) -> str:
         return ",".join(f"{pid}:{'-' if size is None else size}" for pid, size in card.processes)
     if name == "refuses":
         return ",".join(f"{signal}:{error}" for signal, error in card.refuses.items())
-    if name in {"xids", "hang"}:
+    if name in {"xids", "hang", "instances"}:
         return ",".join(map(str, getattr(card, name)))
     value = getattr(card, name)
     return value if isinstance(value, str) else f"{value:d}"

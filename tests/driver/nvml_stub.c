@@ -12,6 +12,7 @@
  *   card0.hang=all        every call about the card waits; or names of functions that do
  *   card0.processes=17:1048576,18:-   pid and bytes, - where the driver does not know
  *   card0.xids=79,48      all faults since the driver was loaded
+ *   card0.instances=MIG-...,MIG-...   the parts that it is divided into
  *
  * No file: no driver. "init" is what nvmlInit answers. A function named in "absent" answers as one
  * that an old driver lacks; one that is not defined here is truly missing. A hanging call waits
@@ -42,6 +43,7 @@ enum {
   UNKNOWN = 999,
 };
 enum { MAX_CARDS = 16, TEXT = 512, HANG_LIMIT_MS = 30000, STEP_MS = 5 };
+enum { PART = 1000 }; /* handles of a card's parts are those of the card and so much more */
 #define MEMORY_V2 0x02000028u
 #define TEMPERATURE_V1 0x0100000Cu
 #define MARGIN_V1 0x01000008u
@@ -50,6 +52,7 @@ enum { MAX_CARDS = 16, TEXT = 512, HANG_LIMIT_MS = 30000, STEP_MS = 5 };
 typedef long long Number;
 typedef struct {
   char uuid[TEXT], name[TEXT], bus_id[TEXT], refuses[TEXT], hang[TEXT], processes[TEXT], xids[TEXT];
+  char instances[TEXT];
   Number lost, temp, mem_temp, margin, slowdown, shutdown, gpu_max;
   Number slowdown_offset, shutdown_offset, gpu_max_offset;
   Number util, mem_util, mem_used, mem_total, mem_reserved;
@@ -62,6 +65,7 @@ typedef struct { const char *key; size_t offset; } Key;
 #define KEY(name) {#name, offsetof(Card, name)}
 static const Key TEXTS[] = {
     KEY(uuid), KEY(name), KEY(bus_id), KEY(refuses), KEY(hang), KEY(processes), KEY(xids),
+    KEY(instances),
 };
 static const Key NUMBERS[] = {
     KEY(lost), KEY(temp), KEY(mem_temp), KEY(margin), KEY(slowdown), KEY(shutdown), KEY(gpu_max),
@@ -294,11 +298,24 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, Device *device) {
   pthread_mutex_lock(&lock);
   int result = blocked(__func__);
   if (!result) {
-    unsigned index = 0;
-    while (index < state.count && strcmp(state.card[index].uuid, uuid)) index++;
+    unsigned index = 0, part = 0;
+    for (; index < state.count && strcmp(state.card[index].uuid, uuid); index++)
+      if (find_word(state.card[index].instances, uuid)) {
+        part = PART;
+        break;
+      }
     result = index < state.count ? answer(index, __func__, NULL) : NOT_FOUND;
-    *device = (Device)(size_t)(index + 1u);
+    *device = (Device)(size_t)(part + index + 1u);
   }
+  pthread_mutex_unlock(&lock);
+  return result;
+}
+
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device part, Device *device) {
+  const unsigned index = (unsigned)(size_t)part - PART - 1u; /* huge for a whole card */
+  pthread_mutex_lock(&lock);
+  const int result = answer(index, __func__, NULL);
+  if (!result) *device = (Device)(size_t)(index + 1u);
   pthread_mutex_unlock(&lock);
   return result;
 }
