@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from serve_app.errors import EngineCrashedError
+
+CLIMB_AFTER: Final = 16
+"""Successes after which a lowered number rises by one; twice as many where it was lowered
+after it had risen."""
+
+_MOST_CLIMB_AFTER: Final = 256
 
 
 def closed_error() -> EngineCrashedError:
@@ -24,7 +31,8 @@ class Slots:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = _checked(limit)
+        self._limit = self._wanted = _checked(limit)
+        self._successes, self._climb_after, self._has_climbed = 0, CLIMB_AFTER, False
         self._busy = 0
         self._closed = False
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -50,8 +58,24 @@ class Slots:
         Raises:
             ValueError: *limit* is below 1.
         """
-        self._limit = _checked(limit)
+        self._limit = self._wanted = _checked(limit)
+        self._successes, self._climb_after, self._has_climbed = 0, CLIMB_AFTER, False
         self._grant()
+
+    def lower(self, limit: int) -> None:
+        """Have no more than *limit* places for now: there turned out to be no room for more."""
+        if limit < self._limit:
+            self._limit = max(1, limit)
+            if self._has_climbed:
+                self._climb_after = min(2 * self._climb_after, _MOST_CLIMB_AFTER)
+        self._successes, self._has_climbed = 0, False
+
+    def succeeded(self) -> None:
+        """Somebody had room enough; after many of them a lowered number rises by one."""
+        self._successes += 1
+        if self._limit < self._wanted and self._successes >= self._climb_after:
+            self._limit, self._successes, self._has_climbed = self._limit + 1, 0, True
+            self._grant()
 
     async def acquire(self) -> None:
         """Take a place, waiting for one in line; a cancelled wait takes none.

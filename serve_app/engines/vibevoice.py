@@ -40,7 +40,7 @@ from serve_app.engines.vibevoice_options import VibeVoiceOptions, require_sampli
 from serve_app.engines.vibevoice_order import Ended, Order, Packer
 from serve_app.engines.vibevoice_prefill import Reader
 from serve_app.engines.vibevoice_prompt import turns_of
-from serve_app.engines.vibevoice_thread import LoopThread
+from serve_app.engines.vibevoice_thread import LoopThread, on_card
 from serve_app.engines.vibevoice_voices import FileVoices, VoiceSource, content_of
 from serve_app.errors import ConfigError, InvalidInputError
 from serve_app.voices import VoiceLibrary
@@ -110,7 +110,7 @@ class VibeVoiceEngine:
             memory=loaded.memory,
         )
         reader = Reader(loaded, JoinedVoices(voices, library), piece=prefill_chunk)
-        with torch.inference_mode():
+        with torch.inference_mode(), on_card(loaded.device):
             spare = Batch(loaded, reader.begin())
             if not probe(spare, reader.begin):
                 raise ConfigError(f"{loaded.name} gives samples that are no numbers", "engine")
@@ -121,8 +121,7 @@ class VibeVoiceEngine:
                 batch,
                 reader,
                 spare=spare,
-                shape=loaded.shape,
-                context=loaded.context,
+                loaded=loaded,
                 memory=memory,
                 lowered=self._lower,
             )
@@ -192,6 +191,7 @@ class VibeVoiceEngine:
                         yield chunk
                 for chunk in packer.rest():
                     yield chunk
+                self._slots.succeeded()
                 yield SpeechEnd(item.finish, item.tokens, item.frames)
             finally:
                 self._thread.cancel(order)
@@ -242,9 +242,7 @@ class VibeVoiceEngine:
         """Called by the thread."""
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed: there is nobody to hold back
-                self._loop.call_soon_threadsafe(
-                    lambda: self._slots.resize(min(slots, self._slots.limit))
-                )
+                self._loop.call_soon_threadsafe(self._slots.lower, slots)
 
 
 def create(options: Mapping[str, Any]) -> VibeVoiceEngine:

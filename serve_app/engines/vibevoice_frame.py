@@ -57,9 +57,9 @@ class Device:
         shape = loaded.shape
         self._kv = KvSlots(shape.layers, shape.kv_heads, shape.head_dim, begin.hidden)
         self._hidden = self._heard = begin.hidden.new_zeros((0, begin.hidden.shape[0]))
-        self._resize(0)
+        self._place(0)
 
-    def _resize(self, slots: int) -> None:
+    def _place(self, slots: int) -> None:
         """Place for so many slots, keeping what they hold from one frame to the next."""
         device = self._hidden.device
         pinned = device.type == "cuda"
@@ -88,23 +88,26 @@ class Device:
 
     def room(self, slots: int, columns: int) -> tuple[int, int]:
         """Slots and columns there would be if there had to be so many."""
-        width = self._runner.width(max(slots, MIN_SLOTS))
-        return max(width, self._kv.slots), max(bucket(columns), self._kv.columns)
+        slots, columns = self.need(slots, columns)
+        return max(slots, self._kv.slots), max(columns, self._kv.columns)
 
-    def ensure(self, slots: int, columns: int) -> None:
-        """Have room for so much.
+    def need(self, slots: int, columns: int) -> tuple[int, int]:
+        """Slots and columns there must be for so much."""
+        return self._runner.width(max(slots, MIN_SLOTS)), bucket(columns)
+
+    def resize(self, slots: int, columns: int) -> None:
+        """Have so many slots and columns, keeping what is in them.
 
         Raises:
-            torch.OutOfMemoryError: There is none; nothing has changed.
+            torch.OutOfMemoryError: There is no room; what is in the slots of both sizes stays.
         """
-        wanted = self.room(slots, columns)
-        if wanted == self.reserved:
+        if (slots, columns) == self.reserved:
             return
         self._runner.forget()
-        self._codec.past.ensure(max(wanted[0], MIN_ROWS))
-        if 2 * wanted[0] > self._hidden.shape[0]:
-            self._resize(wanted[0])
-        self._kv.ensure(*wanted)
+        self._codec.past.ensure(max(slots, MIN_ROWS))
+        if 2 * slots > self._hidden.shape[0]:
+            self._place(slots)
+        self._kv.resize(slots, columns)
 
     def put(self, slot: int, prefill: Prefill) -> None:
         """Begin a segment in a slot."""
@@ -119,6 +122,10 @@ class Device:
         self._codec.past.move(source, target)
         for states in (self._hidden, self._heard):
             states[2 * target : 2 * target + 2] = states[2 * source : 2 * source + 2]
+
+    def forget(self) -> None:
+        """Give the memory of what was recorded back."""
+        self._runner.forget()
 
     def release(self) -> None:
         """Give the memory of empty slots back."""

@@ -49,6 +49,7 @@ class Row:
         noise: Source of its noise.
         scale: Guidance.
         steps: Solver steps.
+        columns: All it may take: its prompt and its budget.
         column: Where its next token goes.
         blind_column: The same, without the text.
         spoken: Tokens so far.
@@ -60,6 +61,7 @@ class Row:
     noise: torch.Generator
     scale: float
     steps: int
+    columns: int = 0
     column: int = 0
     blind_column: int = 0
     spoken: int = 0
@@ -106,14 +108,38 @@ class Batch:
         """Slots and columns there would be with one more segment of *columns*."""
         return self._device.room(len(self.rows) + 1, columns)
 
+    def need(self, slots: int, columns: int) -> tuple[int, int]:
+        """Slots and columns without which *slots* segments of up to *columns* can't be."""
+        return self._device.need(slots, max([columns, *(row.columns for row in self.rows)]))
+
+    def fit(self, slots: int, columns: int) -> None:
+        """Have what :meth:`need` says and no more.
+
+        Raises:
+            torch.OutOfMemoryError: There is no room; nothing has changed for the rows.
+        """
+        self._device.resize(*self.need(slots, columns))
+
+    def tighten(self) -> None:
+        """Give the memory back that the rows don't need.
+
+        Raises:
+            torch.OutOfMemoryError: As :meth:`fit`.
+        """
+        if self.rows:
+            self._device.forget()
+            self.fit(len(self.rows), 1)
+        else:
+            self._device.release()
+
     @property
     def reserved(self) -> tuple[int, int]:
         """Slots and columns there are."""
         return self._device.reserved
 
     def reserve(self, slots: int, columns: int) -> None:
-        """Have room for so many segments of so many columns, until :meth:`release`."""
-        self._device.ensure(slots, columns)
+        """Have room for so many segments of so many columns, until memory is short."""
+        self._device.resize(*self._device.room(slots, columns))
 
     def join(self, row: Row, prefill: Prefill) -> None:
         """Take a segment in; it sounds in the next frame.
@@ -122,7 +148,8 @@ class Batch:
             torch.OutOfMemoryError: There is no room; nothing has changed for the others.
         """
         slot = len(self.rows)
-        self._device.ensure(slot + 1, prefill.columns + row.budget)
+        row.columns = prefill.columns + row.budget
+        self._device.resize(*self._device.room(slot + 1, row.columns))
         self._device.put(slot, prefill)
         row.column, row.blind_column = prefill.columns, 0
         self.rows.append(row)
@@ -137,11 +164,6 @@ class Batch:
             if slot != last:
                 self.rows[slot] = mover
                 self._device.move(last, slot, max(mover.column, mover.blind_column + 1))
-
-    def release(self) -> None:
-        """Give the memory of an empty batch back."""
-        if not self.rows:
-            self._device.release()
 
     def sound(self) -> list[Sounded]:
         """One frame's audio, and who has ended with it; those have left."""

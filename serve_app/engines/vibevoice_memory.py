@@ -15,6 +15,7 @@ from serve_app.core.vram import ModelShape, admits, slots_that_fit
 from serve_app.engines.vibevoice_loop import Batch
 from serve_app.engines.vibevoice_prefill import Reader
 from serve_app.engines.vibevoice_prompt import Prompt
+from serve_app.engines.vibevoice_shortage import is_memory
 from serve_app.engines.vibevoice_voices import MAX_S
 from serve_app.errors import ConfigError, EngineMemoryError
 
@@ -35,10 +36,11 @@ class Admission:
     def __init__(self, shape: ModelShape, memory: MemoryReading) -> None:
         self._shape, self._memory = shape, memory
 
-    def admits(self, batch: Batch, reader: Reader, prompt: Prompt, budget: int) -> bool:
-        """Whether there is memory; False if others must leave first.
+    def admit(self, batch: Batch, reader: Reader, prompt: Prompt, budget: int) -> int | None:
+        """Find memory for one more segment.
 
-        An empty batch that has not enough gives back all that it and the reader keep.
+        If there is not enough, a batch gives back the slots and columns that it does not need, and
+        an empty one all that it and the reader keep.
 
         Args:
             batch: What it would join.
@@ -46,30 +48,61 @@ class Admission:
             prompt: Its prompt.
             budget: Tokens it may take.
 
+        Returns:
+            None if there is; else how many segments like the largest have room, at least 1.
+
         Raises:
             EngineMemoryError: The empty card has not enough.
         """
         columns = len(prompt.ids) + budget
-        if self._fits(batch, columns, reader.new_voice_s(prompt)):
-            return True
-        if batch.rows:
-            return False
-        batch.release()
-        reader.forget()
-        if self._fits(batch, columns, reader.new_voice_s(prompt)):
-            return True
-        raise EngineMemoryError(
-            f"a segment of {columns} tokens does not fit on the empty card; send less text"
+        voice_s = reader.new_voice_s(prompt)
+        if self._fits(batch, batch.room(columns), voice_s):
+            return None
+        rows = len(batch.rows)
+        if not rows:
+            give_back(batch, reader)
+            if self._fits(batch, batch.room(columns), reader.new_voice_s(prompt)):
+                return None
+            raise EngineMemoryError(
+                f"a segment of {columns} tokens does not fit on the empty card; send less text"
+            )
+        if self._fits(batch, batch.need(rows + 1, columns), voice_s):
+            batch.fit(rows + 1, columns)
+            return None
+        return next(
+            (
+                slots
+                for slots in range(rows, 1, -1)
+                if self._fits(batch, batch.need(slots, columns), voice_s)
+            ),
+            1,
         )
 
-    def _fits(self, batch: Batch, columns: int, new_voice_s: float) -> bool:
-        slots, width = batch.room(columns)
+    def _fits(self, batch: Batch, wanted: tuple[int, int], new_voice_s: float) -> bool:
+        slots, width = wanted
         had_slots, had_width = batch.reserved
         more_bytes = slots * self._shape.slot_bytes(width)
         more_bytes -= had_slots * self._shape.slot_bytes(had_width)
         more_bytes += self._shape.voice_bytes(new_voice_s)
         memory = self._memory()
         return memory is None or more_bytes <= 0 or admits(*memory, more_bytes)
+
+
+def give_back(batch: Batch, reader: Reader) -> None:
+    """Free what is only kept to be faster: recordings, spare slots, read prompts, torch's cache."""
+    reader.forget()
+    _empty_cache()
+    try:
+        batch.tighten()
+    except Exception as error:
+        if not is_memory(error):  # it grows new slots beside the old ones, a layer at a time
+            raise
+    _empty_cache()
+
+
+def _empty_cache() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def slots_with_room(

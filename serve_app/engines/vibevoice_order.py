@@ -39,6 +39,7 @@ class Order:
     def __init__(self, turns: Turns, row: Row) -> None:
         self.turns, self.row = turns, row
         self.tokens = 0
+        self.failed_beside: int | None = None  # so many rows, for lack of memory; once more then
         self._loop = asyncio.get_running_loop()
         self._items: deque[Pcm | Ended | ServeError] = deque()
         self._news = asyncio.Event()

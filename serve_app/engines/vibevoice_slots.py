@@ -46,21 +46,26 @@ class KvSlots:
         heads, dim = self._shape
         return self._like.new_zeros((2 * slots, heads, columns, dim))
 
-    def ensure(self, slots: int, columns: int) -> None:
-        """Have room for so much, keeping what is there; grows by whole buckets.
+    def resize(self, slots: int, columns: int) -> None:
+        """Have so many slots and columns, keeping what is in them; layer by layer.
+
+        Args:
+            slots: How many.
+            columns: How many, whole buckets.
 
         Raises:
-            torch.OutOfMemoryError: There is none; what is there stays, some layers may have grown.
+            torch.OutOfMemoryError: There is no room; what is in the slots and columns of both sizes
+                stays, and there are no others any more.
         """
-        slots, columns = max(slots, self.slots), max(bucket(columns), self.columns)
-        if (slots, columns) == (self.slots, self.columns):
-            return
+        kept_slots, kept_columns = min(slots, self.slots), min(columns, self.columns)
+        self.slots, self.columns = kept_slots, kept_columns
         for buffers in (self.keys, self.values):
             for layer, old in enumerate(buffers):
+                if old.shape[::2] == (2 * slots, columns):
+                    continue
                 buffers[layer] = self._new(slots, columns)
-                # A layer may be larger than all slots, if the last growth ran out of memory.
-                kept = old[: 2 * slots, :, :columns]
-                buffers[layer][: kept.shape[0], :, : kept.shape[2]] = kept
+                kept = old[: 2 * kept_slots, :, :kept_columns]
+                buffers[layer][: 2 * kept_slots, :, :kept_columns] = kept
         self.slots, self.columns = slots, columns
 
     def put(self, row: int, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:

@@ -6,11 +6,15 @@ its loop by ``call_soon_threadsafe``. A segment's outbox is bounded by its token
 **Joining.** One segment at a time, a piece of its prompt before each frame: the ones that are being
 spoken wait for one piece at most.
 
-**Out of memory.** A half of a frame that failed for lack of memory is done again without the
-newest row, until it succeeds: the older ones lose nothing. The dropped segments end with a
-retryable error and the slots are lowered to what fitted. Only a segment that found no room while
-it was alone ends with an EngineMemoryError, which callers answer by splitting it: whether a segment
-is split must depend on it and the card, never on its neighbours.
+Nobody is kept waiting for room: a segment that has none beside the others ends at once with a
+retryable error, and the slots are lowered to what has. Who then waits for a slot has not started.
+
+**Out of memory.** A half of a frame that failed for lack of memory is done again when all that is
+only kept to be faster was given back, and then without the newest row, until it succeeds: the older
+ones lose nothing. The dropped segments end with a retryable error and the slots are lowered to what
+fitted. Only a segment that found no room on a card where it was alone, and nothing was kept, ends
+with an EngineMemoryError, which callers answer by splitting it: whether a segment is split must
+depend on it and the card, never on its neighbours.
 """
 
 from __future__ import annotations
@@ -21,15 +25,16 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
 
 from serve_app.core.audio import finite_to_pcm
-from serve_app.core.vram import ModelShape
 from serve_app.engines.slots import closed_error
+from serve_app.engines.vibevoice_load import LoadedModel
 from serve_app.engines.vibevoice_loop import Batch, Row, Sounded, probe
-from serve_app.engines.vibevoice_memory import Admission, MemoryReading
+from serve_app.engines.vibevoice_memory import Admission, MemoryReading, give_back
 from serve_app.engines.vibevoice_order import Ended, Order
 from serve_app.engines.vibevoice_prefill import Reader, Reading
 from serve_app.engines.vibevoice_shortage import is_memory
@@ -47,6 +52,11 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+def on_card(device: torch.device) -> AbstractContextManager[object]:
+    """Make a card the current one: where what names no device goes."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
 class LoopThread:
     """Owns the batch; starts with the first order, ends with :meth:`close`.
 
@@ -54,10 +64,9 @@ class LoopThread:
         batch: The rows; touched by the thread alone.
         reader: Reads prompts; likewise.
         spare: An empty batch for checks; likewise.
-        shape: What memory depends on.
-        context: Longest sequence in tokens.
+        loaded: The model.
         memory: What the card has left.
-        lowered: Called on the thread with the slots that are left after memory ran out.
+        lowered: Called on the thread with the slots that are left when memory is short.
     """
 
     def __init__(
@@ -66,14 +75,13 @@ class LoopThread:
         reader: Reader,
         *,
         spare: Batch,
-        shape: ModelShape,
-        context: int,
+        loaded: LoadedModel,
         memory: MemoryReading,
         lowered: Callable[[int], None],
     ) -> None:
         self._batch, self._spare = batch, spare
-        self._reader, self._context = reader, context
-        self._admission, self._lowered = Admission(shape, memory), lowered
+        self._reader, self._context, self._card = reader, loaded.context, loaded.device
+        self._admission, self._lowered = Admission(loaded.shape, memory), lowered
         self._lock = threading.Condition()
         self._waiting: deque[Order] = deque()
         self._gone: list[Order] = []
@@ -147,7 +155,7 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), on_card(self._card):
                 while self._orders():
                     if self._batch.rows:
                         self._frame()
@@ -197,40 +205,72 @@ class LoopThread:
         if not check.set_running_or_notify_cancel():
             return
         try:
-            fine = probe(self._spare, self._reader.begin)
+            fine = self._probe()
         except Exception as error:  # noqa: BLE001 - the caller must see whatever it is
-            if not self._batch.rows or not is_memory(error):
-                check.set_exception(EngineCrashedError(f"the engine's self-test failed: {error}"))
-                return
-            fine = True  # a full card that speaks is well
+            check.set_exception(EngineCrashedError(f"the engine's self-test failed: {error}"))
+            return
         if fine:
             check.set_result(None)
         else:
             check.set_exception(EngineCrashedError("the model gives samples that are no numbers"))
 
+    def _probe(self) -> bool:
+        """Whether the model gives numbers; a full card that speaks is well."""
+        try:
+            return probe(self._spare, self._reader.begin)
+        except Exception as error:
+            if not is_memory(error):
+                raise
+        if self._batch.rows:
+            return True
+        give_back(self._batch, self._reader)
+        return probe(self._spare, self._reader.begin)
+
     def _join(self, order: Order) -> bool:
         """Read a piece of a segment's prompt; True once it is in the batch, or has failed."""
         try:
             reading = self._reading or self._begin(order)
-            prefill = reading.advance() if reading else None
+            prefill = reading.advance()
             if prefill is None:
                 return False
             self._reading = None
             self._batch.join(order.row, prefill)
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this segment
             self._reading = None
-            order.give(self._named(error), last=True)
+            if not is_memory(error):
+                order.give(_named(error), last=True)
+                return True
+            short = str(error)
+        else:
+            self._running[order.row] = order
             return True
-        self._running[order.row] = order
+        # Only here, where the error holds no tensors any more.
+        give_back(self._batch, self._reader)
+        beside = len(self._batch.rows)
+        if order.failed_beside is None or (order.failed_beside and not beside):
+            order.failed_beside = beside
+            return False
+        order.give(self._short(short), last=True)
         return True
 
-    def _begin(self, order: Order) -> Reading | None:
-        """Begin to read a segment's prompt; None if it must wait for others to leave."""
+    def _begin(self, order: Order) -> Reading:
+        """Begin to read a segment's prompt.
+
+        Raises:
+            EngineError: There is no room beside the others.
+            EngineMemoryError: There is none on the empty card.
+        """
         prompt = self._reader.prompt(order.turns)
         order.tokens = len(prompt.ids)
         order.row.budget = min(order.row.budget, self._context - order.tokens)
-        if not self._admission.admits(self._batch, self._reader, prompt, order.row.budget):
-            return None
+        fitting = self._admission.admit(self._batch, self._reader, prompt, order.row.budget)
+        if fitting is not None:
+            self._lowered(fitting)
+            beside = len(self._batch.rows)
+            raise EngineError(
+                f"no room for a segment of {order.tokens + order.row.budget} tokens beside {beside}"
+                f" others; {fitting} slots are left, speak it again when one is free"
+            )
         self._reading = self._reader.reading(prompt)
         return self._reading
 
@@ -240,7 +280,8 @@ class LoopThread:
         self._retried(self._batch.think)
 
     def _retried(self, half: Callable[[], T]) -> T | None:
-        """Half a frame; again without the newest row while memory is short."""
+        """Half a frame; again while memory is short, and then without the newest row."""
+        given_back = False
         while self._batch.rows:
             try:
                 return half()
@@ -249,30 +290,28 @@ class LoopThread:
                     logger.exception("a frame of %d rows failed", len(self._batch.rows))
                     self._fail_all(EngineCrashedError(f"a frame failed: {error}"))
                     return None
-                self._shed(error)
+                short = str(error)
+            # Only here, where the error holds no tensors any more.
+            if given_back:
+                self._shed(short)
+            give_back(self._batch, self._reader)
+            given_back = True
         return None
 
-    def _shed(self, error: Exception) -> None:
+    def _shed(self, short: str) -> None:
         newest, order = self._running.popitem()
         self._batch.leave([newest])
-        order.give(self._named(error), last=True)
+        order.give(self._short(short), last=True)
 
-    def _named(self, error: Exception) -> ServeError:
-        if isinstance(error, ServeError):
-            return error
-        if not is_memory(error):
-            logger.error("a segment failed", exc_info=error)
-            return EngineError(f"a segment failed: {type(error).__name__}: {error}")
-        self._reader.forget()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    def _short(self, short: str) -> EngineError:
+        """What a segment gets that memory was too short for."""
         left = len(self._batch.rows)
         if not left:
-            return EngineMemoryError(f"out of memory for one segment on an empty card: {error}")
+            return EngineMemoryError(f"out of memory for one segment on an empty card: {short}")
         self._lowered(left)
         logger.warning("out of memory; %d slots are left", left)
         return EngineError(
-            f"out of memory beside {left} segments, which is what fits from now on: {error}"
+            f"out of memory beside {left} segments, which is what fits from now on: {short}"
         )
 
     def _deliver(self, sounded: Sounded) -> None:
@@ -299,3 +338,10 @@ class LoopThread:
         orders, self._running = list(self._running.values()), {}
         for order in orders:
             order.give(error, last=True)
+
+
+def _named(error: Exception) -> ServeError:
+    if isinstance(error, ServeError):
+        return error
+    logger.error("a segment failed", exc_info=error)
+    return EngineError(f"a segment failed: {type(error).__name__}: {error}")

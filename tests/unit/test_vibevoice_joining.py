@@ -47,8 +47,7 @@ async def _scene(newcomers: Sequence[Turns], piece: int | None) -> list[Any]:
         batch,
         reader,
         spare=spare,
-        shape=tiny().shape,
-        context=tiny().context,
+        loaded=tiny(),
         memory=lambda: None,
         lowered=mock.Mock(),
     )

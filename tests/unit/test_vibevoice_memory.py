@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
+import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import chain, repeat
@@ -15,19 +18,23 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serve_app.core.fair import FairPool
 from serve_app.core.plan import PlannedSegment
 from serve_app.core.segment import Boundary, Utterance, make_segment
 from serve_app.core.vram import HEADROOM_BYTES, segment_columns
 from serve_app.engines import vibevoice_load
-from serve_app.engines.base import CardMemory, Line, SpeakTask
+from serve_app.engines.base import CardMemory, Chunk, Line
 from serve_app.engines.simulated import SimulatedEngine, SimulatedOptions
+from serve_app.engines.slots import Slots
 from serve_app.engines.vibevoice import VibeVoiceEngine
 from serve_app.engines.vibevoice_frame import Device
 from serve_app.engines.vibevoice_load import Checkpoint, load
 from serve_app.engines.vibevoice_loop import Batch
 from serve_app.engines.vibevoice_memory import card_memory
+from serve_app.engines.vibevoice_prefill import Reader
 from serve_app.engines.vibevoice_slots import COLUMN_BUCKET, KvSlots
 from serve_app.errors import (
     ConfigError,
@@ -107,7 +114,8 @@ async def test_reading_that_finds_no_room_harms_no_one(engine: VibeVoiceEngine) 
     assert engine.slots == 1
 
 
-async def test_a_segment_waits_until_it_is_admitted() -> None:
+async def test_who_has_no_room_is_told_at_once_and_has_not_started_again() -> None:
+    """It is not kept waiting between its start and its first sound, for which there is a limit."""
     engine = tiny_engine(2, memory=lambda: (0 if busy() else 4 << 30, 8 << 30))
 
     def busy() -> bool:
@@ -115,18 +123,182 @@ async def test_a_segment_waits_until_it_is_admitted() -> None:
 
     large = replace(task(1), est_s=60.0)
     alone = [await listen(engine, one) for one in (task(0), large)]
-    engine._thread._batch.release()
-    order: list[int] = []
+    engine._thread._batch.tighten()
+    speaker = Speaker(engine, ReplicaIdentity("r", "n", None, simulated=False), Silent(), Silent())
+    first, refused, again = speaker.speak(task(0)), speaker.speak(large), speaker.speak(large)
+    frames, told = itertools.count(1), threading.Event()
+    stock_sound = Batch.sound
 
-    async def heard(one: SpeakTask) -> bytes:
-        spoken = await listen(engine, one)
-        order.append(one.seed)
-        return spoken.pcm
+    def sound(batch: Batch) -> Any:
+        if next(frames) == 4:
+            assert told.wait(30)
+        return stock_sound(batch)
 
-    together = await asyncio.gather(heard(task(0)), heard(large))
+    with mock.patch.object(Batch, "sound", sound):
+        heard = [await anext(first), await anext(first)]
+        assert isinstance(await anext(refused), Started)
+        refusal = asyncio.create_task(anext(refused))
+        while not engine._thread._waiting and not refusal.done():
+            await asyncio.sleep(0)
+        told.set()
+        with pytest.raises(EngineError, match=r"beside 1 others; 1 slots are left") as raised:
+            await refusal
+        assert type(raised.value) is EngineError  # for which callers don't split
+        assert engine.slots == 1
+        waiting = asyncio.create_task(anext(again))
+        async for item in first:
+            assert not waiting.done()
+            heard.append(item)
+        assert isinstance(await waiting, Started)
+        at_last = [item async for item in again]
     await engine.close()
-    assert together == [one.pcm for one in alone]
-    assert order == [0, 1]
+    pcm = [
+        b"".join(item.pcm for item in one if isinstance(item, Chunk)) for one in (heard, at_last)
+    ]
+    assert pcm == [one.pcm for one in alone]
+
+
+async def test_room_that_others_have_left_is_used_before_it_is_said_that_there_is_none() -> None:
+    kept = [0]
+    engine = tiny_engine(4, memory=lambda: (HEADROOM_BYTES + kept[0] - held(), 8 << 30))
+    batch, shape = engine._thread._batch, tiny().shape
+
+    def held() -> int:
+        slots, columns = batch.reserved
+        return slots * shape.slot_bytes(columns)
+
+    large = replace(task(9), est_s=30.0)
+    kept[0] = 1 << 40
+    alone = (await listen(engine, task(0))).pcm, (await listen(engine, large)).pcm
+    columns = batch.reserved[1]
+    batch.tighten()
+    await _all(engine, [task(number) for number in range(4)])
+    assert batch.reserved[0] == 4
+    kept[0] = 2 * shape.slot_bytes(columns)  # two large ones fit, and four small ones
+    assert 2 * shape.slot_bytes(columns) > 4 * shape.slot_bytes(batch.reserved[1])
+    heard = await _all(engine, [task(0), large])
+    assert tuple(one.pcm for one in heard) == alone
+    assert batch.reserved == (2, columns)
+    assert engine.slots == 4
+    await engine.close()
+
+
+class TestGivingBack:
+    """Once, before anything is dropped or refused."""
+
+    async def test_what_earlier_segments_left_makes_no_segment_too_large(
+        self, engine: VibeVoiceEngine
+    ) -> None:
+        alone = [await listen(engine, task(number)) for number in range(4)]
+        stock_think = Device.think
+
+        def think(self: Device, places: list[int]) -> None:
+            stock_think(self, places)
+            if self.reserved[0] > 2:
+                raise torch.OutOfMemoryError("planted")
+
+        await _all(engine, [task(number) for number in range(4)])
+        assert engine._thread._batch.reserved[0] == 4
+        with mock.patch.object(Device, "think", think):
+            heard = await _all(engine, [task(0), task(1)])
+        assert [one.pcm for one in heard] == [alone[0].pcm, alone[1].pcm]
+        assert engine.slots == 4
+
+    async def test_nor_does_what_was_read_before(self, engine: VibeVoiceEngine) -> None:
+        alone = await listen(engine, task(0))
+        stock_run = Reader._run
+
+        def run(self: Reader, *args: Any) -> Any:
+            if self._prefixes._items and engine._thread._batch.reserved[0]:
+                raise torch.OutOfMemoryError("planted")
+            return stock_run(self, *args)
+
+        with mock.patch.object(Reader, "_run", run):
+            assert (await listen(engine, task(0))).pcm == alone.pcm
+
+    @pytest.mark.parametrize("where", ["_run", "think"])
+    async def test_it_happens_when_the_failed_work_holds_nothing_any_more(
+        self, where: str, engine: VibeVoiceEngine
+    ) -> None:
+        """An error that is being handled keeps its functions, and they their tensors."""
+        held: list[weakref.ref[torch.Tensor]] = []
+        owner: Any = Reader if where == "_run" else Device
+        stock: Callable[..., Any] = getattr(owner, where)
+
+        def failing(*args: Any) -> Any:
+            if not held:
+                large = torch.zeros(8)
+                held.append(weakref.ref(large))
+                raise torch.OutOfMemoryError("planted")
+            return stock(*args)
+
+        stock_forget = Reader.forget
+        alive = []
+
+        def forget(self: Reader) -> None:
+            alive.append(held[0]() is not None)
+            stock_forget(self)
+
+        with (
+            mock.patch.object(owner, where, failing),
+            mock.patch.object(Reader, "forget", forget),
+        ):
+            assert (await listen(engine, task(0))).ends
+        assert alive == [False]
+
+    async def test_a_self_test_that_finds_no_room(self, engine: VibeVoiceEngine) -> None:
+        await listen(engine, task(0))
+        stock_think = Device.think
+
+        def think(self: Device, places: list[int]) -> None:
+            if engine._thread._batch.reserved[0]:
+                raise torch.OutOfMemoryError("planted")
+            stock_think(self, places)
+
+        with mock.patch.object(Device, "think", think):
+            await engine.health()
+
+
+async def test_lowered_slots_rise_again(engine: VibeVoiceEngine) -> None:
+    with card_for(2)[0]:
+        await _all(engine, [task(number) for number in range(3)])
+    assert engine.slots == 2
+    heard = 0
+    with mock.patch.object(engine._slots, "_climb_after", 2):
+        for number in range(5):
+            heard += bool((await listen(engine, task(number))).ends)
+    assert (heard, engine.slots) == (5, 4)
+
+
+@given(st.lists(st.integers(1, 9) | st.none(), max_size=60), st.integers(1, 6))
+def test_slots_rise_to_what_was_asked_for_and_more_slowly_each_time(
+    events: list[int | None], wanted: int
+) -> None:
+    """A number lowers them, None is a success."""
+    slots = Slots(wanted)
+    for event in events:
+        before = slots.limit
+        if event is None:
+            slots.succeeded()
+            assert before <= slots.limit <= min(wanted, before + 1)
+        else:
+            slots.lower(event)
+            assert slots.limit == min(before, event)
+    slots.lower(1)
+    for _ in range(256 * wanted):
+        slots.succeeded()
+    assert slots.limit == wanted
+
+
+def test_each_vain_rise_makes_the_next_one_wait_longer() -> None:
+    slots, waits = Slots(2), []
+    for _ in range(7):
+        slots.lower(1)
+        waits.append(0)
+        while slots.limit == 1:
+            slots.succeeded()
+            waits[-1] += 1
+    assert waits == [16, 32, 64, 128, 256, 256, 256]
 
 
 async def test_a_row_that_was_alone_is_too_large(engine: VibeVoiceEngine) -> None:
@@ -298,7 +470,7 @@ class TestReadings:
 
 def test_slots_that_could_not_grow_take_what_fits() -> None:
     slots = KvSlots(layers=2, heads=1, dim=2, like=torch.zeros(1))
-    slots.ensure(1, 1)
+    slots.resize(1, COLUMN_BUCKET)
     written = [torch.ones(1, 1, COLUMN_BUCKET, 2)] * 2
     slots.put(0, written, written)
     make = slots._new
@@ -310,7 +482,7 @@ def test_slots_that_could_not_grow_take_what_fits() -> None:
         return found(*size)
 
     with mock.patch.object(slots, "_new", short), pytest.raises(torch.OutOfMemoryError):
-        slots.ensure(4, 3 * COLUMN_BUCKET)
-    slots.ensure(2, 2 * COLUMN_BUCKET)
+        slots.resize(4, 3 * COLUMN_BUCKET)
+    slots.resize(2, 2 * COLUMN_BUCKET)
     assert all(layer.shape == (4, 1, 2 * COLUMN_BUCKET, 2) for layer in slots.keys + slots.values)
     assert all((layer[0, 0, :COLUMN_BUCKET] == 1).all() for layer in slots.keys + slots.values)
