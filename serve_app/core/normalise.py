@@ -34,14 +34,17 @@ from serve_app.core.spoken import (
     en_numbers,
     phones,
     roman,
+    science,
     symbols,
     web,
     zh_dates,
+    zh_joints,
     zh_measures,
+    zh_names,
     zh_numbers,
 )
 from serve_app.core.spoken.merge import merge
-from serve_app.core.spoken.rule import Change, Kind, Language, Rule
+from serve_app.core.spoken.rule import CURRENCY_SIGNS, Change, Kind, Language, Rule
 from serve_app.core.spoken.telling import is_han, teller
 from serve_app.core.spoken.width import fold
 from serve_app.core.text import CLOSERS, OPENERS
@@ -54,7 +57,8 @@ _START = re.compile(
     rf"(?:{'|'.join(map(re.escape, _LETTERS))}) ?\d"
     rf"|(?:{'|'.join(sorted(en_dates.MONTH_TRIGGERS, key=len, reverse=True))})\b"
     rf"|[ap]\.m\.|{abbreviations.TRIGGER}|{roman.TRIGGER})"
-    rf"|(?P<figure>[0-9$£€¥₹₩₽₿{en_numbers.VULGAR}]|[-−–+±~≈.('’‘](?= ?[0-9.$£€¥]))"
+    rf"|(?P<figure>[0-9{CURRENCY_SIGNS}{en_numbers.VULGAR}]"
+    rf"|[-−–+±~≈.('’‘（](?= ?[0-9.{CURRENCY_SIGNS}])|{zh_joints.TRIGGER})"
     rf"|(?P<symbol>{symbols.TRIGGER})"
 )
 _WORDS: Final = (*en_dates.MONTH_RULES, *abbreviations.RULES, *roman.RULES)
@@ -67,6 +71,9 @@ _FIGURES: Final[dict[Language, tuple[Rule, ...]]] = {
         *symbols.RULES["en"],
     ),
     "zh": (
+        *zh_names.RULES,
+        *zh_joints.RULES,
+        *science.RULES["zh"],
         *zh_dates.RULES,
         *phones.RULES_ZH,
         *zh_measures.RULES,

@@ -35,7 +35,8 @@ _NEVER_LAST: Final = {
     "avg": "average", "est": "established", "tel": "telephone", "Tel": "Telephone",
 }  # fmt: skip
 _NUMBERED: Final = {
-    "No": "Number", "no": "number", "Nos": "Numbers", "nos": "numbers", "Vol": "Volume",
+    "No": "Number", "NO": "Number", "no": "number", "Nos": "Numbers", "nos": "numbers",
+    "Vol": "Volume",
     "vol": "volume", "Vols": "Volumes", "vols": "volumes", "Ch": "Chapter", "ch": "chapter",
     "Fig": "Figure", "fig": "figure", "Figs": "Figures", "figs": "figures", "Sec": "Section",
     "sec": "section", "Eq": "Equation", "eq": "equation", "Art": "Article", "art": "article",
@@ -163,7 +164,7 @@ RULES: Final = (
 )
 
 RULES_EN: Final = (Rule(Kind.VERSION, re.compile(r"[vV](?=\d+\.\d)"), lambda _: "version "),)
-RULES_ZH: Final = (Rule(Kind.ABBREVIATION, re.compile(r"No\. ?(?=\d)"), lambda _: "第"),)
+RULES_ZH: Final = (Rule(Kind.ABBREVIATION, re.compile(r"N[Oo]\. ?(?=\d)"), lambda _: "第"),)
 
 TRIGGER: Final = "|".join(
     (

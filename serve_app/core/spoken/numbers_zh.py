@@ -71,6 +71,19 @@ def decimal(figures: str) -> str:
     return integer(whole or "0") + (f"点{digits(behind)}" if point else "")
 
 
+def scaled(figures: str, power: int) -> str:
+    """*figures* times 10 to *power* as said with 万 and 亿: 1.5 and 9 are 十五亿."""
+    whole, _, behind = figures.replace(",", "").partition(".")
+    behind = behind.ljust(power, "0")
+    whole, behind = (whole + behind[:power]).lstrip("0") or "0", behind[power:]
+    for places, name in ((12, "万亿"), (8, "亿"), (4, "万"), (0, "")):
+        if len(whole) > places:
+            cut = len(whole) - places
+            rest = (whole[cut:] + behind).rstrip("0")
+            return counted(f"{whole[:cut]}.{rest}" if rest else whole[:cut]) + name
+    return _DIGITS[0]
+
+
 def integer(figures: str) -> str:
     """Digits as a number, but one by one behind a leading zero or if there are too many."""
     if len(figures) > MAX_DIGITS or (len(figures) > 1 and figures[0] == "0"):

@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 from serve_app.core.spoken import numbers_en, numbers_zh
-from serve_app.core.spoken.rule import Kind, Rule, before
+from serve_app.core.spoken.rule import Kind, Rule, after, before
+from serve_app.core.spoken.zh_numbers import MEASURED
 
 _INTERNATIONAL: Final = (
     r"\+\d{1,3}(?: ?\(0\))?(?:[ .-]?\(?\d{1,4}\)?(?!\d)|[ .-]?\d{5,12}){1,5}(?![\d])"
@@ -22,9 +23,15 @@ _CALLED = re.compile(
     re.IGNORECASE,
 )
 _NUMBER_OF = re.compile(
-    r"(?:电话|手机|手机号|拨打|致电|热线|拨|打|客服|QQ|微信|密码|验证码|账号|帐号|卡号|编号|邮编|尾号"
-    r"|工号|学号|号码)(?:号码|号)?(?:是|为)?[:：]?\s?$"
+    r"(?:电话|手机|手机号|拨打|致电|热线|拨|打|客服|QQ|微信|QQ群|密码|验证码|账号|帐号|卡号|编号|邮编"
+    r"|尾号|工号|学号|号码|急救|报警|火警|匪警|端口|代码|错误|频道|区号|票号|房号|分机|单元|ID|(?<=\d)转)(?:号码|号)?(?:是|为)?"
+    r"[:：]?\s?(?:\d{3,12}(?:、|，|,|或者|或|和|及|/) ?){0,3}$"
 )
+_NUMBER_FOR = re.compile(
+    r"(?:(?:、|，|,|或者|或|和|及|/) ?\d{3,12}){0,3} ?(?:热线|电话|专线|客服|火警|报警|急救|端口"
+    r"|国道|省道|县道|高速|路公交|路车)"
+)
+_COUNT_AFTER = re.compile(MEASURED)
 _PHONE_DIGITS: Final = range(7, 16)
 
 
@@ -48,7 +55,12 @@ def _short_en(match: re.Match[str]) -> str | None:
 
 
 def _named_zh(match: re.Match[str]) -> str | None:
-    return _zh(match[0]) if _NUMBER_OF.search(before(match)) else None
+    """Digits behind or before what they are the number of, also several of them."""
+    tail = after(match)
+    if _COUNT_AFTER.match(tail):
+        return None
+    named = _NUMBER_OF.search(before(match, 40)) or _NUMBER_FOR.match(tail)
+    return _zh(match[0]) if named else None
 
 
 RULES_EN: Final = (
@@ -73,7 +85,8 @@ RULES_ZH: Final = (
     Rule(
         Kind.PHONE,
         re.compile(
-            r"(?:1[3-9]\d(?P<gap>[ -]?)\d{4}(?P=gap)\d{4}|\(?0\d{2,3}\)?[- ]\d{7,8}"
+            r"(?:1[3-9]\d(?P<gap>[ -]?)\d{4}(?P=gap)\d{4}"
+            r"|[(（]?0\d{2,3}(?:[)）][- ]?|[- ])\d{3,4}[- ]?\d{4}"
             r"|[48]00(?P<bar>[ -]?)\d{3,4}(?P=bar)\d{3,4})(?![\d-])"
         ),
         lambda match: _zh(match[0]),

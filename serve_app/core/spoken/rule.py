@@ -77,6 +77,8 @@ class Rule:
 NUM: Final = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
 """A number as written, without a sign."""
 
+CURRENCY_SIGNS: Final = "$£€¥₹₩₽₿฿₫₱₺₪₴₦"
+
 TO: Final = r"(?: ?[–—~] ?|-)"
 """The dash of a range; a spaced hyphen is a dash between words."""
 

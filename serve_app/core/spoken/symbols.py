@@ -13,6 +13,7 @@ from typing import Final
 from serve_app.core.spoken import numbers_en, numbers_zh
 from serve_app.core.spoken.rule import Kind, Language, Rule, after, before
 from serve_app.core.spoken.units import UNITS
+from serve_app.core.text import OPENERS
 
 _PUNCTUATION: Final = (
     r".,!?;:'\"()\[\]{}…‥—–―‐‑−\-‘’‚‛“”„‟«»‹›¿¡~～、。，！？；：（）「」『』【】《》〈〉〔〕［］｛｝〖〗｡｢｣､"
@@ -34,27 +35,48 @@ _NAMES_EN: Final = {
     "≤": "is at most", "≥": "is at least", "∞": "infinity", "√": "square root of", "→": "to",
     "↔": "to and from", "⇒": "implies", "∝": "is proportional to", "∈": "in", "°": "degrees",
     "$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee", "₩": "won", "₽": "rouble",
-    "₿": "bitcoin", "¢": "cent", "@": "at", "©": "copyright", "§": "section", "¶": "paragraph",
+    "₿": "bitcoin", "฿": "baht", "₫": "dong", "₱": "peso", "₺": "lira", "₪": "shekel",
+    "₴": "hryvnia", "₦": "naira", "¢": "cent", "@": "at", "©": "copyright",
+    "§": "section", "¶": "paragraph",
     "№": "number", "℃": "degrees Celsius", "℉": "degrees Fahrenheit", "Ω": "ohms",
-    "℡": "telephone", "♯": "sharp", "♭": "flat", "♀": "female", "♂": "male",
+    "℡": "telephone", "♯": "sharp", "♭": "flat", "♀": "female", "♂": "male", "∠": "angle",
+    "⊥": "is perpendicular to", "∥": "is parallel to", "∑": "sum of", "∫": "integral of",
+    "∂": "partial", "∪": "union", "∩": "intersection", "∵": "because", "∴": "therefore",
+    "↑": "up", "↓": "down",
 }  # fmt: skip
 _NAMES_ZH: Final = {
     "&": "和", "%": "百分号", "‰": "千分号", "+": "加", "=": "等于", "×": "乘", "÷": "除以",
     "±": "正负", "≈": "约等于", "≠": "不等于", "≤": "小于等于", "≥": "大于等于", "∞": "无穷大",
     "√": "根号", "→": "到", "↔": "往返", "⇒": "推出", "∝": "正比于", "∈": "属于", "°": "度",
-    "$": "美元", "₿": "比特币", "¶": "段落", "℡": "电话", "♯": "升", "♭": "降",
+    "฿": "泰铢", "₫": "越南盾", "₱": "比索", "₺": "里拉", "₪": "谢克尔", "₴": "格里夫纳",
+    "₦": "奈拉", "$": "美元", "₿": "比特币", "¶": "段落", "℡": "电话", "♯": "升", "♭": "降",
     "£": "英镑", "€": "欧元", "¥": "元", "₹": "卢比", "₩": "韩元", "₽": "卢布", "¢": "美分",
     "@": "艾特", "©": "版权所有", "§": "第", "№": "第", "℃": "摄氏度", "℉": "华氏度", "Ω": "欧姆",
-    "♀": "女", "♂": "男",
+    "♀": "女", "♂": "男", "∠": "角", "⊥": "垂直于", "∥": "平行于", "∑": "求和", "∫": "积分",
+    "∂": "偏", "∪": "并", "∩": "交", "∵": "因为", "∴": "所以", "↑": "上升", "↓": "下降",
 }  # fmt: skip
 _NAMES: Final[dict[Language, dict[str, str]]] = {"en": _NAMES_EN, "zh": _NAMES_ZH}
 _COMPOUNDS: Final = {
     "->": "→", "-->": "→", "=>": "⇒", ">=": "≥", "<=": "≤", "!=": "≠", "==": "=", "<->": "↔",
 }  # fmt: skip
-_COMPARED: Final[dict[Language, dict[str, str]]] = {
-    "en": {"<": "is less than", ">": "is greater than", "*": "times"},
-    "zh": {"<": "小于", ">": "大于", "*": "乘"},
+_BETWEEN: Final[dict[Language, dict[str, str]]] = {
+    "en": {
+        "<": "is less than", ">": "is greater than", "≤": "is at most", "≥": "is at least",
+    },
+    "zh": {"<": "小于", ">": "大于", "≤": "小于等于", "≥": "大于等于"},
+}  # fmt: skip
+_AHEAD: Final[dict[Language, dict[str, str]]] = {
+    "en": {"<": "less than", ">": "more than", "≤": "at most", "≥": "at least"},
+    "zh": _BETWEEN["zh"],
 }
+_VALUE = re.compile(r" ?[-−+±~]?[$£€¥]?\.?\d")
+_OPERAND = re.compile(r" ?(?:\d|\(|[A-Za-z](?![A-Za-z]))")
+_OPERAND_BEFORE = re.compile(r"(?:[\d)]|(?<![A-Za-z])[A-Za-z]) ?$")
+_APART = re.compile(r"[^\w)\]%°]$")
+_LINE_START = re.compile(r"(?:^|\n) *$")
+_IN_TAG = re.compile(r"<[A-Za-z/!][^<>]*$")
+_HEART = re.compile(r"3(?![\d.,%])")
+_LOVED = re.compile(r"(?:\b(?:[Ii]|we|We|u|you)|[!?~]|^) ?$")
 _OR: Final = frozenset({"he/she", "she/he", "his/her", "him/her", "her/his", "yes/no"})
 _MARKUP: Final = frozenset("*_`^|\\<>#~")
 _ORNAMENTS: Final = frozenset("•‣⁃◦†‡※¦\u20e3\ufe0e\ufe0f")
@@ -91,13 +113,33 @@ def _spaced(match: re.Match[str], words: str) -> str:
 
 
 def _compared(language: Language) -> Rule:
-    names = _COMPARED[language]
+    """Signs of comparison, between two values or in front of one: *p < 0.05*, *only <5%*."""
+    between, ahead = _BETWEEN[language], _AHEAD[language]
+
+    def read(match: re.Match[str]) -> str | None:
+        sign = _COMPOUNDS.get(match[0], match[0])
+        lead, tail = before(match, 48), after(match, 8)
+        if sign == ">" and _IN_TAG.search(lead):
+            return None
+        if not _VALUE.match(tail):
+            infix = _OPERAND_BEFORE.search(lead) and _OPERAND.match(tail)
+            return _spaced(match, between[sign]) if infix else None
+        if sign == "<" and language == "en" and _HEART.match(tail) and _LOVED.search(lead):
+            return "heart" + (" " if tail[1:2].isalpha() else "")
+        if tail[0] == " " and _LINE_START.search(lead):
+            return None
+        alone = not lead or _APART.search(lead) if tail[0] != " " else lead[-1:] in OPENERS
+        return _spaced(match, (ahead if alone else between)[sign])
+
+    return Rule(Kind.SYMBOL, re.compile(r"(?:[<>]=|[<>≤≥])(?![-=<>])"), read)
+
+
+def _times(language: Language) -> Rule:
+    words = "times" if language == "en" else "乘"
     return Rule(
         Kind.SYMBOL,
-        re.compile(
-            r"(?<=[\w)] )[<>](?= [\w(])|(?<=[\d)])[<>](?=[\d(])|(?<=\d)\*(?=\d)|(?<=\d )\*(?= \d)"
-        ),
-        lambda match: _spaced(match, names[match[0]]),
+        re.compile(r"(?<=\d)\*(?=\d)|(?<=\d )\*(?= \d)"),
+        lambda match: _spaced(match, words),
     )
 
 
@@ -109,8 +151,13 @@ def _slash(match: re.Match[str]) -> str | None:
     return " or " if pair.lower() in _OR else " "
 
 
+_MONEY_NEXT = re.compile(r"人民币|.{0,2}[美欧日港澳加]元|英镑|卢布|瑞郎")
+
+
 def _han_slash(match: re.Match[str]) -> str:
-    return "每" if re.search(r"[元米里克斤吨升次]$", before(match)) else "或"
+    if not re.search(r"[元米里克斤吨升次万亿块度卡]$", before(match)):
+        return "或"
+    return "兑" if _MONEY_NEXT.match(after(match)) else "每"
 
 
 def _hashtag(words: str, joint: str) -> Rule:
@@ -138,19 +185,20 @@ def _numeral(match: re.Match[str], *, chinese: bool) -> str | None:
     return say(int(number))
 
 
-_SUPERSCRIPTS: Final = {char: str(value) for value, char in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+SUPERSCRIPTS: Final = {char: str(value) for value, char in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 
 
 def _exponent(match: re.Match[str], *, chinese: bool) -> str | None:
-    figures = "".join(_SUPERSCRIPTS.get(char, "") for char in match[0])
-    return _powered(figures, "⁻" in match[0], chinese=chinese) if figures else None
+    figures = "".join(SUPERSCRIPTS.get(char, "") for char in match[0])
+    return powered(figures, "⁻" in match[0], chinese=chinese) if figures else None
 
 
 def _caret(match: re.Match[str], *, chinese: bool) -> str:
-    return _powered(match["power"], bool(match["minus"]), chinese=chinese)
+    return powered(match["power"], bool(match["minus"]), chinese=chinese)
 
 
-def _powered(figures: str, minus: bool, *, chinese: bool) -> str:
+def powered(figures: str, minus: bool, *, chinese: bool) -> str:
+    """What is said behind the base of a power: squared, 的八次方."""
     if chinese:
         short = {"2": "的平方", "3": "的立方"}.get(figures)
         return (
@@ -174,12 +222,13 @@ def _rules(language: Language) -> tuple[Rule, ...]:
         Rule(Kind.WIDTH, re.compile("[Ａ-Ｚａ-ｚ]+"), _width),
         _before_number("第" if chinese else "number"),
         _hashtag("话题" if chinese else "hashtag", "" if chinese else " "),
+        _compared(language),
         Rule(
             Kind.SYMBOL,
             re.compile(r"(?:-{1,2}>|<->|=>|>=|<=|!=|==)(?![-=<>])"),
             lambda match: _spaced(match, _NAMES[language][_COMPOUNDS[match[0]]]),
         ),
-        _compared(language),
+        _times(language),
         Rule(
             Kind.SYMBOL,
             re.compile(

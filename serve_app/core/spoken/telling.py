@@ -17,9 +17,13 @@ _ANY_HAN = re.compile(f"[{_HAN}]")
 _CHUNK_END = re.compile(r"[。！？；\n“”「」『』（）()]|[.!?;…](?=\s)")
 _CHINESE = re.compile(f"[{_HAN}，。、；：！？]")
 _HAN_NEXT = re.compile(
-    rf"[-−–+±~≈¥$£€]?\.?\d[\d.,:/%‰~–-]{{0,40}}(?: ?{UNIT})?(?: ?[{_HAN}]|[，。、；：！？])"
+    rf"[-−–+±~≈<>≤≥]?[¥$£€]?\.?\d[\d.,:/%‰~–-]{{0,40}}(?: ?{UNIT})?(?: ?[{_HAN}]|[，。、；：！？])"
     rf"|\S[{_HAN}]"
 )
+
+
+_SYMBOLS = re.compile(rf"(?<![A-Za-z])(?:[A-Za-z]|(?<=\d){UNIT})(?![A-Za-z])")
+"""Letters that are said in any language: variables and units."""
 
 
 def is_han(char: str) -> bool:
@@ -43,12 +47,13 @@ def teller(text: str, language: Language | None) -> Callable[[int], Language]:
     if _CHINESE.search(text) is None:
         return lambda _: "en"
     ends = [match.end() for match in _CHUNK_END.finditer(text)]
-    whole = estimate.language(text)
+    letters = _SYMBOLS.sub("", text)
+    whole = estimate.language(letters) if any(map(str.isalpha, letters)) else "zh"
 
     @cache
     def of_chunk(index: int) -> Language:
         start = ends[index - 1] if index else 0
-        chunk = text[start : ends[index] if index < len(ends) else len(text)]
+        chunk = _SYMBOLS.sub("", text[start : ends[index] if index < len(ends) else len(text)])
         return estimate.language(chunk) if any(map(str.isalpha, chunk)) else whole
 
     def tell(offset: int) -> Language:

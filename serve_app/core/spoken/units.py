@@ -37,6 +37,21 @@ nm nanometre nanometres 纳米
 mi mile miles 英里
 ft foot feet 英尺
 yd yard yards 码
+m/s2 metre_per_second_squared metres_per_second_squared 米每二次方秒
+μg/m³ microgram_per_cubic_metre micrograms_per_cubic_metre 微克每立方米
+µg/m³ microgram_per_cubic_metre micrograms_per_cubic_metre 微克每立方米
+mg/m³ milligram_per_cubic_metre milligrams_per_cubic_metre 毫克每立方米
+kg/m³ kilogram_per_cubic_metre kilograms_per_cubic_metre 千克每立方米
+kg/m² kilogram_per_square_metre kilograms_per_square_metre 千克每平方米
+g/cm³ gram_per_cubic_centimetre grams_per_cubic_centimetre 克每立方厘米
+g/m² gram_per_square_metre grams_per_square_metre 克每平方米
+mg/L milligram_per_litre milligrams_per_litre 毫克每升
+g/L gram_per_litre grams_per_litre 克每升
+mg/dL milligram_per_decilitre milligrams_per_decilitre 毫克每分升
+mmol/L millimole_per_litre millimoles_per_litre 毫摩尔每升
+mol/L mole_per_litre moles_per_litre 摩尔每升
+mol mole moles 摩尔
+mmHg millimetre_of_mercury millimetres_of_mercury 毫米汞柱
 km² square_kilometre square_kilometres 平方公里
 km2 square_kilometre square_kilometres 平方公里
 m² square_metre square_metres 平方米
@@ -144,6 +159,17 @@ px pixel pixels 像素
 _PER: Final = """
 day day 天
 d day 天
+bbl barrel 桶
+gal gallon 加仑
+oz ounce 盎司
+ton ton 吨
+tonne tonne 吨
+L litre 升
+l litre 升
+m² square_metre 平方米
+m³ cubic_metre 立方米
+share share 股
+unit unit 件
 hour hour 小时
 hr hour 小时
 h hour 小时

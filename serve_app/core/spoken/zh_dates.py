@@ -6,9 +6,15 @@ import re
 from typing import Final
 
 from serve_app.core.spoken import numbers_zh
-from serve_app.core.spoken.rule import TO, Kind, Rule
+from serve_app.core.spoken.rule import TO, Kind, Rule, before
+from serve_app.core.spoken.science import duration_zh
 
 _AP: Final = r"(?:[ap]\.m\.|[AP]\.M\.|(?:[ap]m|[AP]M)(?![A-Za-z0-9]))"
+
+
+_LASTED_BEFORE = re.compile(
+    r"(?:用时|耗时|历时|时长|时间为|成绩|还剩|剩余|倒计时|跑出|片长)[了是为约：:]? ?$"
+)
 
 
 def _day(year: str, month: int, day: int) -> str | None:
@@ -63,7 +69,13 @@ def _half(written: str | None) -> str:
     return "上午" if written[0] in "aA" else "下午"
 
 
+def _year_month(match: re.Match[str]) -> str:
+    return f"{numbers_zh.digits(match['y'])}年{numbers_zh.cardinal(int(match['m']))}月"
+
+
 def _time(match: re.Match[str]) -> str | None:
+    if match["s"] and _LASTED_BEFORE.search(before(match)):
+        return duration_zh(match["h"], match["m"], match["s"])
     if int(match["h"]) > 24:
         return None
     return _half(match["p"]) + _clock(match["h"], match["m"], match["s"])
@@ -83,6 +95,11 @@ RULES: Final = (
             r"(?:[T ](?P<hour>[01]\d|2[0-4]):(?P<minute>[0-5]\d)(?::\d\d(?:\.\d+)?)?Z?)?"
         ),
         _numeric,
+    ),
+    Rule(
+        Kind.DATE,
+        re.compile(r"(?P<y>(?:19|20)\d\d)[-/](?P<m>0[1-9]|1[0-2])(?![\d/年月]|[-.]\d)"),
+        _year_month,
     ),
     Rule(
         Kind.DATE,

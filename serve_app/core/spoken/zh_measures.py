@@ -8,16 +8,24 @@ from typing import Final
 from serve_app.core.spoken import numbers_zh
 from serve_app.core.spoken.rule import NUM, SIGN_ZH, TO, Kind, Rule
 from serve_app.core.spoken.units import PERS, UNIT, UNITS
-from serve_app.core.spoken.zh_numbers import amount, number, signed
+from serve_app.core.spoken.zh_numbers import MEASURE_WORD, amount, number, signed
 
 _CURRENCIES: Final = {
     "¥": "元", "$": "美元", "£": "英镑", "€": "欧元", "₹": "卢比", "₩": "韩元", "₽": "卢布",
+    "฿": "泰铢", "₫": "越南盾", "₱": "比索", "₺": "里拉", "₪": "谢克尔", "₴": "格里夫纳",
+    "₦": "奈拉",
     "US$": "美元", "HK$": "港元", "NT$": "新台币", "A$": "澳元", "AU$": "澳元", "C$": "加元",
     "CA$": "加元", "S$": "新加坡元", "NZ$": "新西兰元", "USD": "美元", "CNY": "元", "RMB": "元",
     "EUR": "欧元", "GBP": "英镑", "JPY": "日元", "HKD": "港元", "CHF": "瑞士法郎", "KRW": "韩元",
+    "R$": "雷亚尔",
 }  # fmt: skip
-_SCALES: Final = {"k": "千", "K": "千", "M": "百万", "million": "百万", "billion": "十亿"}
+_POWERS: Final = {
+    "k": 3, "K": 3, "thousand": 3, "m": 6, "M": 6, "mn": 6, "million": 6, "b": 9, "B": 9, "bn": 9,
+    "billion": 9, "T": 12, "tn": 12, "trillion": 12,
+}  # fmt: skip
+"""English scales of an amount, as powers of ten."""
 _CURRENCY: Final = "|".join(re.escape(name) for name in sorted(_CURRENCIES, key=len, reverse=True))
+_SIGNS: Final = "".join(name for name in _CURRENCIES if not name[0].isalpha())
 _CODE: Final = "|".join(name for name in _CURRENCIES if name.isalpha())
 LETTER_CURRENCIES: Final = tuple(name for name in _CURRENCIES if name[0].isalpha())
 """Currencies that start with a letter, so that a figure is no trigger for them."""
@@ -46,14 +54,30 @@ def _money(match: re.Match[str]) -> str:
     cents = re.fullmatch(r"(\d*)\.(\d\d)", figures)
     if name == "元" and cents and not match["b"] and not match["scale"]:
         return signed(match, _yuan(cents[1] or "0", cents[2]) + _per(match))
-    words = amount(match)
-    if match["scale"]:
-        words += _SCALES.get(match["scale"], match["scale"])
-    return f"{words}{name}{_per(match)}"
+    power = _POWERS.get(match["scale"] or "")
+    if power is None:
+        return f"{amount(match)}{match['scale'] or ''}{name}{_per(match)}"
+    parts = [numbers_zh.scaled(part, power) for part in (match["a"], match["b"]) if part]
+    return signed(match, f"{'到'.join(parts)}{name}{_per(match)}")
+
+
+def _ten_thousands(match: re.Match[str]) -> str:
+    """``1w`` for 一万, ``8k`` for 八千."""
+    power = {"w": 4, "k": 3}[match["scale"].lower()]
+    parts = (numbers_zh.scaled(part, power) for part in (match["a"], match["b"]) if part)
+    return signed(match, "到".join(parts))
+
+
+def _split(match: re.Match[str]) -> str:
+    """A measure with the figures of the next smaller one behind it: 一米七五."""
+    unit = "米" if match["unit"] == "m" else match["unit"]
+    return f"{numbers_zh.counted(match['a'])}{unit}{numbers_zh.digits(match['b'])}"
 
 
 def _percent(match: re.Match[str]) -> str:
     part = "百分之" if match["mark"] == "%" else "千分之"
+    if match["a"] == "100" and not match["b"]:
+        return signed(match, f"{part}百" if match["mark"] == "%" else f"{part}一百")
     words = part + number(match["a"])
     return signed(match, f"{words}到{part}{number(match['b'])}" if match["b"] else words)
 
@@ -72,7 +96,8 @@ _PER_NAMES: Final = "|".join(sorted(PERS, key=len, reverse=True))
 _PER: Final = rf"(?:/(?:(?P<per>{_PER_NAMES})(?![\w/])|(?=(?P<own>[㐀-鿿]))))?"
 _AMOUNT: Final = rf"{SIGN_ZH}(?P<a>{NUM})(?:{TO}(?P<b>{NUM}))?"
 _SCALE: Final = (
-    r"(?: ?(?P<scale>万亿|百万|千万|十亿|百亿|千亿|万|亿|[kKM](?![A-Za-z])|(?:m|b)illion))?"
+    r"(?: ?(?P<scale>万亿|百万|千万|十亿|百亿|千亿|万|亿|thousand|(?:m|b|tr)illion"
+    r"|(?:[mb]n|tn|[kKmMbBT])(?![A-Za-z])))?"
 )
 
 RULES: Final = (
@@ -86,13 +111,30 @@ RULES: Final = (
     ),
     Rule(
         Kind.MONEY,
-        re.compile(rf"{_AMOUNT}{_SCALE} ?(?P<cur>[$€£₽¥]|{_CODE})(?![A-Za-z0-9]){_PER}"),
+        re.compile(rf"{_AMOUNT}{_SCALE} ?(?P<cur>[{_SIGNS}]|{_CODE})(?![A-Za-z0-9]){_PER}"),
         _money,
     ),
     Rule(
         Kind.MONEY,
         re.compile(r"(?P<whole>\d+)\.(?P<cents>\d\d) ?元"),
         lambda match: _yuan(match["whole"], match["cents"]),
+    ),
+    Rule(
+        Kind.NUMBER,
+        re.compile(
+            rf"{SIGN_ZH}(?P<a>{NUM})(?:(?P<both>[wWkK])?{TO}(?P<b>{NUM}))?"
+            r"(?P<scale>w(?![A-Za-z0-9]|快充|充电|灯)|(?P=both)(?![A-Za-z0-9])"
+            r"|[wWkK](?=[元块人字粉多\+＋]|左右|以[上下]))"
+        ),
+        _ten_thousands,
+    ),
+    Rule(
+        Kind.MEASURE,
+        re.compile(
+            rf"(?P<a>\d{{1,2}})(?P<unit>[米块秒]|m(?=\d\d))(?P<b>\d{{1,2}})(?![\d,:%/‰℃°A-Za-z-]|\.\d)"
+            rf"(?! ?{MEASURE_WORD})"
+        ),
+        _split,
     ),
     Rule(
         Kind.PERCENT,
