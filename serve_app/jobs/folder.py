@@ -166,12 +166,12 @@ class Folder:
         Raises:
             NotReadyError: The store can't be reached.
         """
-        for name, _ in self._listed(path, "file"):
-            if _is_temporary(name):
-                self.remove(f"{path}/{name}")
-        for name, _ in self._listed(path, "directory"):
-            if _is_temporary(name):
-                self.remove_tree(f"{path}/{name}")
+        if not self._renames:
+            return  # nothing is ever half written there
+        for kind, remove in (("file", self.remove), ("directory", self.remove_tree)):
+            for name, _ in self._listed(path, kind):
+                if _is_temporary(name):
+                    remove(f"{path}/{name}")
 
     @contextmanager
     def staging(self, path: str, name: str) -> Iterator[Path]:

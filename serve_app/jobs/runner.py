@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from serve_app.core.fair import FairPool
 from serve_app.core.job_share import JobShare, ShareRules
@@ -76,7 +77,7 @@ class JobRunner:
         judge: Judge | None = None,
     ) -> None:
         clock = rules.speaking.clock
-        self._ttl_s, self._clock = lease_ttl_s, clock
+        self._ttl_s = lease_ttl_s
         self._lease = Lease(folder, clock, ttl_s=lease_ttl_s)
         self._share = JobShare(slots, share or ShareRules(), clock)
         pool = FairPool(slots)
@@ -87,7 +88,6 @@ class JobRunner:
         self._ready = asyncio.Event()
         self._lost: str | None = None
         self._life: asyncio.Task[None] | None = None
-        self._retain_s = clock()
         self._shelf = Shelf(self._crew)
         self._runs = Runs(self._crew, self._wake.set)
         self._files = (
@@ -153,20 +153,22 @@ class JobRunner:
         return self._lease.epoch
 
     async def _live(self) -> None:
-        renewing: asyncio.Task[None] | None = None
+        beside: list[asyncio.Task[None]] = []
         try:
             await self._insist(self._acquire)
-            renewing = asyncio.create_task(self._renew())
-            renewing.add_done_callback(self._renewed)
+            beside.append(self._beside(self._renew(), "renewing the lease"))
             await self._insist(self._adopt)
             self._ready.set()
+            beside.append(self._beside(self._save(), "saving jobs"))
+            beside.append(self._beside(self._tidy(), "tidying the store"))
             while self._lost is None:
                 await self._tick()
         except Exception as error:
             logger.exception("the job runner failed")
             self._lose(f"the job runner failed ({type(error).__name__}: {error})")
         finally:
-            await stopped(renewing)
+            for task in beside:
+                await stopped(task)
         await self._halt()
 
     async def _insist(self, step: Callable[[], Awaitable[bool]]) -> None:
@@ -200,11 +202,35 @@ class JobRunner:
             except NotReadyError as error:
                 logger.warning("the lease on the job store could not be renewed: %s", error)
 
-    def _renewed(self, renewing: asyncio.Task[None]) -> None:
-        """Without renewals this runner would own nothing and yet look well."""
-        error = None if renewing.cancelled() else renewing.exception()
-        if error is not None:
-            self._lose(f"renewing the lease failed ({type(error).__name__}: {error})")
+    async def _save(self) -> None:
+        """Write down what could not be, or was not yet, of jobs that are not at work."""
+        while True:
+            await asyncio.sleep(self._crew.rules.tick_s)
+            with suppress(NotReadyError):
+                for live in self._shelf.loaded:
+                    if live.id not in self._runs:
+                        await self._crew.save(live)
+
+    async def _tidy(self) -> None:
+        """Remove what nobody needs, however long it takes; readers first have time to say so."""
+        while True:
+            with suppress(NotReadyError):
+                await self._shelf.sweep()
+            await asyncio.sleep(self._crew.rules.retention_s)
+            with suppress(NotReadyError):
+                await self._shelf.retain()
+
+    def _beside(self, work: Coroutine[Any, Any, None], doing: str) -> asyncio.Task[None]:
+        """Work that goes on beside the ticks; without it this runner would only look well."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                self._lose(f"{doing} failed ({type(error).__name__}: {error})")
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        return task
 
     def _lose(self, why: str) -> None:
         logger.error("the job runner stops: %s", why)
@@ -231,13 +257,6 @@ class JobRunner:
         self._runs.start(self._shelf.loaded)
         if self._files is not None:
             self._files.start_due()
-        with suppress(NotReadyError):
-            for live in self._shelf.loaded:
-                if live.id not in self._runs:
-                    await self._crew.save(live)
-            if self._clock() >= self._retain_s:
-                self._retain_s = self._clock() + self._crew.rules.retention_s
-                await self._shelf.retain()
         self._shelf.make_room()
         await self._pause(self._crew.rules.tick_s)
 

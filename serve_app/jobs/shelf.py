@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from serve_app.errors import ConflictError, NotFoundError, NotReadyError, ServeError
 from serve_app.jobs.crew import Crew
@@ -18,6 +19,9 @@ from serve_app.jobs.store import RESTORE, DamagedRecordError
 from serve_app.jobs.views import JobView
 
 logger = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 8
+"""Jobs that are looked at together when a runner takes over."""
 
 
 class Shelf:
@@ -34,6 +38,7 @@ class Shelf:
         self._lives: OrderedDict[str, LiveJob] = OrderedDict()
         self._bytes: dict[str, int] = {}
         self._reads_s: dict[str, dict[str, float]] = {}
+        self._unswept: set[str] = set()
         self._loading = asyncio.Lock()
         self._epoch = 0
 
@@ -56,9 +61,36 @@ class Shelf:
         for job_id in await io(store.forgotten):
             await io(store.forget, job_id)
         ids = await io(store.ids)
-        await io(store.sweep, ids)
-        for job_id in ids:
-            await self._take_over(job_id)
+        self._unswept = set(ids)
+        left = iter(ids)
+
+        async def take_over() -> None:
+            for job_id in left:
+                await self._take_over(job_id)
+
+        workers = [asyncio.create_task(take_over()) for _ in range(_AT_ONCE)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def sweep(self) -> None:
+        """Remove what the runner before this one has left half written, job by job.
+
+        Raises:
+            NotReadyError: The store can't be reached; what is left can be asked for again.
+        """
+        while self._unswept:
+            async with self._loading:
+                await self._sweep(next(iter(self._unswept), ""))
+
+    async def _sweep(self, job_id: str) -> None:
+        """The same of one job that nothing is at work for; once."""
+        if job_id in self._unswept:
+            await self._crew.io(self._crew.store.sweep, job_id)
+            self._unswept.discard(job_id)
 
     async def _take_over(self, job_id: str) -> None:
         store, io = self._crew.store, self._crew.io
@@ -108,6 +140,7 @@ class Shelf:
             record, _ = self._line(job_id)
             if job_id not in self._lives:
                 crew, wall = self._crew, self._crew.rules.wall
+                await self._sweep(job_id)
                 try:
                     live = await crew.io(load, crew.store, job_id, self._epoch, wall)
                 except NotReadyError:

@@ -23,7 +23,7 @@ Every method asks the store and blocks: call it from a thread, never from an eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -285,15 +285,16 @@ class JobStore:
         """
         return sum(sum(self._folder.files(place).values()) for place in _places(job_id))
 
-    def sweep(self, job_ids: Iterable[str]) -> None:
-        """Remove what a runner that died has left half written; only the owner may.
+    def sweep(self, job_id: str) -> None:
+        """Remove what a runner that died has left half written of a job.
+
+        Only the owner may, and only while nothing is at work for the job.
 
         Raises:
             NotReadyError: The store can't be reached.
         """
-        for job_id in job_ids:
-            for place in _places(job_id):
-                self._folder.sweep(place)
+        for place in _places(job_id):
+            self._folder.sweep(place)
 
     def _take_bytes(self, job_id: str, name: TakeName, end: int | None) -> bytes:
         try:

@@ -18,6 +18,7 @@ from serve_app.jobs.cache import SegmentCache
 from serve_app.jobs.folder import Folder
 from serve_app.jobs.lease import LeaseLostError
 from serve_app.jobs.order import JobOrder
+from serve_app.jobs.records import JobRecord
 from serve_app.jobs.runner import JobRunner
 from serve_app.jobs.store import JobStore
 from tests.unit.job_scene import FAST, RULES, Cards, scene
@@ -189,3 +190,51 @@ def test_what_a_dead_runner_left_half_written_in_the_cache_goes(tmp_path: Path) 
     left.write_bytes(b"half")
     SegmentCache(Folder(str(tmp_path)), 1_000).load()
     assert not left.exists()
+
+
+async def test_a_store_that_is_slow_to_tidy_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as here:
+        before = await here.submit(SHORT)
+        await here.done(before)
+    left = tmp_path / "jobs" / before / "output" / ".half.tmp"
+    left.mkdir(parents=True)
+    go, reached = threading.Event(), threading.Semaphore(0)
+
+    def held(real: Callable[[JobStore, str], object]) -> Callable[[JobStore, str], object]:
+        def wait(store: JobStore, job_id: str) -> object:
+            reached.release()
+            assert go.wait(20)
+            return real(store, job_id)
+
+        return wait
+
+    monkeypatch.setattr(JobStore, "size_bytes", held(JobStore.size_bytes))
+    async with scene(tmp_path, rules=replace(RULES, retention_s=0.0)) as here:
+        assert await asyncio.to_thread(reached.acquire, timeout=20)
+        assert not left.exists()
+        await here.done(await here.submit(SHORT))
+        go.set()
+    monkeypatch.setattr(JobStore, "sweep", held(JobStore.sweep))
+    go.clear()
+    async with scene(tmp_path) as here:
+        assert len(await here.runner.jobs.list()) == 2
+        go.set()
+
+
+async def test_jobs_are_taken_over_several_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as here:
+        for _ in range(4):
+            await here.done(await here.submit(SHORT))
+    met, real = threading.Barrier(4), JobStore.job
+
+    def job(store: JobStore, job_id: str) -> JobRecord:
+        met.wait(20)
+        return real(store, job_id)
+
+    monkeypatch.setattr(JobStore, "job", job)
+    async with scene(tmp_path) as here:
+        assert len(await here.runner.jobs.list()) == 4

@@ -524,6 +524,6 @@ async def test_a_file_whose_process_was_killed_is_made_again(tmp_path: Path) -> 
         answer = await on.http.get(f"/v1/jobs/{job['id']}/audio")
         assert answer.status_code == 200
     async with stage(tmp_path) as on:
-        assert half_made(tmp_path) == []
         again = await on.http.get(f"/v1/jobs/{job['id']}/audio")
         assert again.content == answer.content
+        assert half_made(tmp_path) == []
