@@ -88,7 +88,7 @@ class VibeVoiceEngine:
         static_cache_s: float | None = None,
         prefill_chunk: int | None = None,
     ) -> None:
-        memory = memory or card_memory(loaded.device)
+        memory = memory or card_memory(loaded.device, graphs=cuda_graphs)
         columns = None if static_cache_s is None else segment_columns(static_cache_s)
         if columns is not None:
             slots = slots_with_room(slots, columns, loaded.shape, memory())

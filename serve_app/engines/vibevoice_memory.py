@@ -133,14 +133,31 @@ def slots_with_room(
     return fitting
 
 
-def card_memory(device: torch.device) -> MemoryReading:
-    """The reading of a device; what torch's allocator holds unused counts as free."""
+def card_memory(device: torch.device, *, graphs: bool = False) -> MemoryReading:
+    """The reading of a device; what torch's allocator holds unused counts as free.
+
+    Args:
+        device: Which.
+        graphs: Whether frames are recorded: what recordings hold unused is theirs alone.
+    """
     if device.type != "cuda":
         return lambda: None
 
     def reading() -> tuple[int, int]:
         free, total = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        if graphs:
+            held -= _pooled_bytes(device)
         return free + held, total
 
     return reading
+
+
+def _pooled_bytes(device: torch.device) -> int:
+    """Unused memory of pools; some milliseconds, once for a segment that joins."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return sum(
+        segment["total_size"] - segment["allocated_size"]
+        for segment in torch.cuda.memory_snapshot(include_traces=False)  # type: ignore[no-untyped-call]
+        if segment["device"] == index and tuple(segment["segment_pool_id"]) != (0, 0)
+    )

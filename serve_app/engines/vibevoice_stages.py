@@ -13,6 +13,7 @@ that reads the weights once; there the batch's size matters, see :data:`MIN_ROWS
 from __future__ import annotations
 
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ class Upsampling:
     """A causal transposed convolution, of which each column reaches over the next one's.
 
     Its weights are laid out anew, so that a column and the one before it give their samples in
-    one product; that holds them a second time.
+    one product; that holds them a second time, once for all codecs of a model.
 
     Args:
         layer: ``VibeVoiceAcousticTokenizerCausalConvTranspose1d``, twice as wide as its stride.
@@ -76,10 +77,8 @@ class Upsampling:
     def __init__(self, layer: Any, past: Past) -> None:
         conv = layer.convtr
         self._stride = conv.stride[0]
-        inner, outer, _ = conv.weight.shape
-        halves = conv.weight.view(inner, outer, 2, self._stride)
-        self._weight = halves.permute(1, 3, 2, 0).reshape(outer * self._stride, 2 * inner)
-        self._bias = conv.bias.repeat_interleave(self._stride)[:, None]
+        self._weight, self._bias = _laid_out(conv)
+        inner = conv.weight.shape[0]
         self._past = past.layer(inner, 1)
 
     def __call__(self, sound: Tensor, rows: slice) -> Tensor:
@@ -89,6 +88,21 @@ class Upsampling:
         count, _, columns = sound.shape
         spread = samples.reshape(count, -1, self._stride, columns)
         return spread.transpose(2, 3).flatten(2)
+
+
+_LAID_OUT: Final[WeakKeyDictionary[torch.nn.Module, tuple[Tensor, Tensor]]] = WeakKeyDictionary()
+
+
+def _laid_out(conv: torch.nn.ConvTranspose1d) -> tuple[Tensor, Tensor]:
+    """Weights for a column above the one before it, and the bias of every sample."""
+    if conv not in _LAID_OUT:
+        inner, outer, _ = conv.weight.shape
+        stride = conv.stride[0]
+        halves = conv.weight.view(inner, outer, 2, stride)
+        weight = halves.permute(1, 3, 2, 0).reshape(outer * stride, 2 * inner)
+        assert conv.bias is not None
+        _LAID_OUT[conv] = weight, conv.bias.repeat_interleave(stride)[:, None]
+    return _LAID_OUT[conv]
 
 
 class Block:

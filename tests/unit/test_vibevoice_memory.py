@@ -455,6 +455,26 @@ class TestReadings:
             assert card_memory(self.card)() == (140, 1000)
         assert card_memory(torch.device("cpu"))() is None
 
+    def test_memory_of_recordings_is_not(self) -> None:
+        def segment(device: int, pool: tuple[int, int], total: int, used: int) -> dict[str, Any]:
+            sizes = {"total_size": total, "allocated_size": used}
+            return {"device": device, "segment_pool_id": pool, **sizes}
+
+        segments = [
+            segment(0, (0, 0), 40, 10),
+            segment(0, (0, 1), 20, 15),
+            segment(1, (0, 2), 500, 1),
+        ]
+        with (
+            mock.patch("torch.cuda.mem_get_info", return_value=(100, 1000)),
+            mock.patch("torch.cuda.memory_reserved", return_value=60),
+            mock.patch("torch.cuda.memory_allocated", return_value=25),
+            mock.patch("torch.cuda.memory_snapshot", return_value=segments) as snapshot,
+        ):
+            assert card_memory(self.card)() == (135, 1000)
+            assert not snapshot.called
+            assert card_memory(self.card, graphs=True)() == (130, 1000)
+
     async def test_use_around_loading_is_in_the_replica_s_info(self) -> None:
         used = CardMemory(total_bytes=1000, before_bytes=100, after_bytes=700)
         with mock.patch.object(vibevoice_load, "_memory", return_value=used):

@@ -27,6 +27,7 @@ from serve_app.engines.base import Line
 from serve_app.engines.vibevoice_codec import FrameCodec
 from serve_app.engines.vibevoice_diffusion import LatentSampler, require_solver, solver_steps
 from serve_app.engines.vibevoice_prompt import PromptWriter, harmless, turns_of
+from serve_app.engines.vibevoice_stages import Upsampling
 from serve_app.engines.vibevoice_tokens import TokenChooser, TokenRules, token_rules
 from serve_app.errors import ConfigError
 from tests.tiny_vibevoice import processor
@@ -190,6 +191,14 @@ class TestCodec:
             codec.past.commit(torch.ones(count, dtype=torch.bool))
         sound, meaning = (torch.stack(part, dim=1) for part in zip(*frames, strict=True))
         return [sound, meaning[:count]]
+
+    def test_a_second_codec_takes_no_memory_for_weights(self) -> None:
+        halves = self._halves()
+        first, second = (
+            [stage._weight.data_ptr() for stage in codec._say if isinstance(stage, Upsampling)]
+            for codec in (FrameCodec(*halves), FrameCodec(*halves))
+        )
+        assert first == second != []
 
     @pytest.mark.parametrize("count", [1, 4, 11])
     def test_as_transformers_streams(self, count: int) -> None:
