@@ -11,6 +11,7 @@ from opentelemetry.context import Context
 from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
 from telemetry.core.channels import ChannelCount
+from telemetry.core.export_state import Exports
 from telemetry.core.history import Window
 from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Language
@@ -63,6 +64,7 @@ class FleetLink:
         view: Asks the nodes.
         watch: The fleet's watch, or None where there is none.
         exported: This process' OTLP metrics of requests, or None where nothing is exported.
+        exports: How this process' exports go.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class FleetLink:
         view: ClusterView,
         watch: Watch | None = None,
         exported: RequestMetrics | None = None,
+        exports: Callable[[], Exports] = tuple,
     ) -> None:
         self._view, self.watch, self._exported = view, watch, exported
+        self._exports = exports
         self._book = RequestBook()
 
     def answered(self, record: RequestRecord, context: Context | None) -> None:
@@ -96,7 +100,7 @@ class FleetLink:
         """
         while True:
             if self.watch is not None:
-                self.watch.heard(IngressReport(ingress, application, waits_s()))
+                self.watch.heard(IngressReport(ingress, application, waits_s(), self._exports()))
             await asyncio.sleep(period_s)
 
     async def metrics(self) -> str:
@@ -111,6 +115,7 @@ class FleetLink:
             requests=self._book.stats,
             fleet_alerts=alerts,
             fleet_channels=channels,
+            exports=self._exports(),
         )
 
     async def alerts(self) -> tuple[ActiveAlert, ...]:

@@ -87,6 +87,7 @@ class IngressParts:
         self._fleet = FleetLink(
             self._view,
             exported=None if self._exported is None else RequestMetrics(self._exported.meter),
+            exports=tuple if self._exported is None else self._exported.exports,
         )
         self._background = (
             asyncio.create_task(self._capacity.follow()),

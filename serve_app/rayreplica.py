@@ -116,12 +116,12 @@ async def start_replica(settings: Settings) -> RunningReplica:
     reporter = load_name(context.app_name, replica)
     node = ray.get_runtime_context().get_node_id()
     card = await asyncio.to_thread(assigned_card) if settings.cards == "nvml" else None
-    link = NodeLink(None, reporter, card)
+    metrics = start_metrics(f"replica-{replica}", {"ray.node_id": node})
+    link = NodeLink(None, reporter, card, tuple if metrics is None else metrics.exports)
     simulated_card = settings.cards == "simulated"
     ensure = partial(ensure_actor, node, telemetry_config(settings))
     search = NodeSearch(ensure, simulated=simulated_card)
     await search.connect(link)
-    metrics = start_metrics(f"replica-{replica}", {"ray.node_id": node})
     # A card whose guard is not there yet has one all the same: nobody's word eases it.
     guarded = simulated_card or card is not None
     period_s = settings.telemetry.sample_period_s

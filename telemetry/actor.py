@@ -21,6 +21,7 @@ from telemetry.card_metrics import observe_cards
 from telemetry.card_watch import CardWatch
 from telemetry.cluster import NodeInfo
 from telemetry.core.card_use import CardUse
+from telemetry.core.export_state import Exports, merge_exports
 from telemetry.core.replica_reports import LoadReport
 from telemetry.core.sample import SynthesisRecord
 from telemetry.core.thermal import GuardState
@@ -77,7 +78,12 @@ class TelemetryActor:
         self._telemetry.adopt(config, changed)
         self._config = config
 
-    def told(self, records: Sequence[SynthesisRecord], load: LoadReport | None) -> None:
+    def told(
+        self,
+        records: Sequence[SynthesisRecord],
+        load: LoadReport | None,
+        exports: Exports = (),
+    ) -> None:
         """What a replica's line has gathered: its syntheses, and how busy it is if that changed.
 
         See :meth:`NodeTelemetry.record` and :meth:`NodeTelemetry.load`.
@@ -85,7 +91,7 @@ class TelemetryActor:
         for record in records:
             self._telemetry.record(record)
         if load is not None:
-            self._telemetry.load(load.replica, load.card_uuid, load.busy, load.slots)
+            self._telemetry.load(load.replica, load.card_uuid, load.busy, load.slots, exports)
 
     def card_over(self, card_uuid: str, since_unix: float, until_unix: float) -> CardUse | None:
         """See :meth:`NodeTelemetry.card_over`."""
@@ -100,10 +106,12 @@ class TelemetryActor:
         snapshot = self._telemetry.snapshot(since)
         if self._metrics is None:
             return snapshot
+        own = self._metrics.exports()
+        told = tuple(state.problem for state in own if state.problem is not None)
         return replace(
             snapshot,
-            export_failing_s=self._metrics.export_failing_s,
-            problems=(*snapshot.problems, *self._metrics.problems),
+            exports=merge_exports([*snapshot.exports, *own]),
+            problems=(*snapshot.problems, *told),
         )
 
     def permit(self, card_uuid: str) -> GuardState | None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from telemetry.core.export_state import ExportState
+
 LATE_S = 10.0
 """An export that takes longer counts as failing while it still runs."""
 
@@ -30,6 +32,7 @@ class ExportHealth:
         self.signal, self._clock, self._problem = signal, clock, problem
         self._lock = threading.Lock()
         self._failures = 0
+        self._dropped = 0
         self._began_s: float | None = None
         self._failing_since_s: float | None = None if problem is None else clock()
 
@@ -54,6 +57,18 @@ class ExportHealth:
         failing_s = self.failing_s()
         return (
             f"no {self.signal} could be exported for {failing_s:.0f} s" if failing_s > 0 else None
+        )
+
+    def dropped(self) -> None:
+        """Count a span for which there was no room."""
+        with self._lock:
+            self._dropped += 1
+
+    @property
+    def state(self) -> ExportState:
+        """All of it, as plain data."""
+        return ExportState(
+            self.signal, self.failing_s(), self._failures, self._dropped, self.problem()
         )
 
     def watch(self, exporter: Any) -> Any:

@@ -15,6 +15,7 @@ from telemetry import instruments as i
 from telemetry.card_watch import ActiveAlert, CardGuard
 from telemetry.cluster import ClusterSnapshot, NodeView
 from telemetry.core.channels import ChannelCount
+from telemetry.core.export_state import Exports
 from telemetry.core.model_book import ModelStats, Sketch
 from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.request_book import RequestStats
@@ -22,7 +23,15 @@ from telemetry.core.sample import XidEvent
 from telemetry.core.window import AgedSample
 from telemetry.instrument import Instrument
 from telemetry.prometheus import Distribution, Family, exposition
-from telemetry.readings import READ, Attributes, Point, alert_points, notice_points, waiting_points
+from telemetry.readings import (
+    EXPORT_POINTS,
+    READ,
+    Attributes,
+    Point,
+    alert_points,
+    notice_points,
+    waiting_points,
+)
 from telemetry.snapshot import NodeSnapshot
 from telemetry.spans import OPERATION
 
@@ -47,6 +56,7 @@ def metrics_text(
     requests: Iterable[RequestStats] = (),
     fleet_alerts: Iterable[ActiveAlert] = (),
     fleet_channels: Iterable[ChannelCount] = (),
+    exports: Exports = (),
 ) -> str:
     """The cluster in Prometheus' text format; takes a while for a large one, call it in a thread.
 
@@ -55,6 +65,7 @@ def metrics_text(
         requests: What this ingress answered.
         fleet_alerts: Alerts that no single node has.
         fleet_channels: What became of the messages about those.
+        exports: How this ingress' own exports go.
     """
     nodes = [
         _Node(view, view.snapshot, snapshot.stale_after_s)
@@ -69,6 +80,7 @@ def metrics_text(
     alive = [node for node in nodes if node.view.state != "dead"]
     families = [
         *_node_families(alive, fleet),
+        *_export_families(alive, exports),
         *_model_families(alive),
         *_request_families(tuple(requests)),
     ]
@@ -117,8 +129,17 @@ def _node_families(
             for value, attributes in read(node)
         ]
         yield Family(instrument, [*points, *fleet.get(instrument, ())])
-    failing = [(node.known.export_failing_s, node.labels) for node in nodes]
-    yield Family(i.EXPORT_FAILING, [(for_s, told) for for_s, told in failing if for_s is not None])
+
+
+def _export_families(nodes: list[_Node], exports: Exports) -> Iterator[Family]:
+    """What each node's processes could not export, and this ingress, which names no node."""
+    for instrument, read in EXPORT_POINTS.items():
+        points = [
+            (value, {**attributes, **node.labels})
+            for node in nodes
+            for value, attributes in read(node.known.exports)
+        ]
+        yield Family(instrument, [*points, *read(exports)])
 
 
 def _model_families(nodes: list[_Node]) -> Iterator[Family]:

@@ -175,6 +175,11 @@ class FleetWatch:
             signals[subject] = synthesis_signals(one)
         for application, waits_s in self.memory.ingresses.waits_s(now_s).items():
             signals[Subject(f"application:{application}", application)] = {"queue_age_s": waits_s}
+        for report in self.memory.ingresses.known(now_s):
+            failing_s = max((state.failing_s for state in report.exports), default=None)
+            if failing_s is not None:
+                subject = Subject(report.ingress, f"ingress {report.ingress}")
+                signals[subject] = {"export_failing_s": failing_s}
         return signals
 
     def _recent(self, snapshot: ClusterSnapshot) -> Iterable[RecentStats]:

@@ -179,6 +179,12 @@ EXPORT_FAILURES = _card_total(
     "Exports of this process that failed or were refused, by signal.",
     attributes=("vibevoice.signal",),
 )
+EXPORT_DROPPED = _card_total(
+    "vibevoice.telemetry.export.dropped",
+    "{span}",
+    "Spans of this process that found their queue full, by signal.",
+    attributes=("vibevoice.signal",),
+)
 EXPORT_FAILING = _card(
     "vibevoice.telemetry.export.failing",
     "s",
@@ -347,6 +353,7 @@ REQUEST_INSTRUMENTS = (
 
 PROCESS_INSTRUMENTS = (
     EXPORT_FAILURES,
+    EXPORT_DROPPED,
     EXPORT_FAILING,
 )
 """Exported by every process that exports anything."""

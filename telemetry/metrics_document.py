@@ -31,7 +31,9 @@ def markdown() -> str:
         "`GET /metrics` tells most of it to Prometheus: dots become underscores, the unit is",
         "appended (`_seconds`, `_bytes`, `_ratio` of a gauge, ...), and `_total` to counters.",
         "Segments are summed over cards there, with buckets that are right to 2.5 %.",
-        "It leaves out the durations of failed segments, look-ups in the cache and failed exports.",
+        "It leaves out the durations of failed segments and look-ups in the cache. What can't be",
+        "exported is told of each node with its replicas, and of the ingress that answers, without",
+        "a node's name.",
     ]
     for title, instruments in _SECTIONS:
         lines += ["", f"## {title}", "", *table(instruments)]

@@ -17,6 +17,7 @@ from telemetry.card_watch import ActiveAlert, CardGuard, CardWatch, WatchThread
 from telemetry.core.alerts import Notice
 from telemetry.core.card_use import NEAREST_S, CardUse, GuardLog, card_use
 from telemetry.core.channels import ChannelCount, channel_problems
+from telemetry.core.export_state import ExportBook, Exports
 from telemetry.core.messages import Language, Message
 from telemetry.core.model_book import ModelBook
 from telemetry.core.reader import CardReader, NoCards, Reading, UnknownCardError
@@ -102,6 +103,7 @@ class NodeTelemetry:
         self._watch, self._post, self._channels = watch, post, channels
         self._guard_log = GuardLog()
         self._reports = ReplicaReports()
+        self._exports = ExportBook()
         self._stale_after_s = stale_after_s
         self._looks = self._made_looks(period_s, language)
         self._sampler = self._made_sampler(reader, period_s)
@@ -190,13 +192,21 @@ class NodeTelemetry:
             changes = self._guard_log.of(card_uuid)
         return card_use(samples, since_unix, until_unix, changes)
 
-    def load(self, replica: str, card_uuid: str | None, busy: int, slots: int) -> None:
+    def load(
+        self,
+        replica: str,
+        card_uuid: str | None,
+        busy: int,
+        slots: int,
+        exports: Exports = (),
+    ) -> None:
         """Take a replica's report of its slots, which is what warms a simulated card.
 
         Replicas report at every change and at least every ``REPORT_EXPIRY_S / 2``.
         """
         with self._lock:
             self._reports.heard(self._clock(), replica, card_uuid, busy, slots)
+            self._exports.heard(self._clock(), replica, exports)
             self._warm_cards()
 
     def assign_simulated(self, replica: str) -> str:
@@ -233,6 +243,8 @@ class NodeTelemetry:
         problems = (*self._sampler.problems(), *channel_problems(channels))
         with self._lock:
             now = self._clock()
+            exports = self._exports.states(now)
+            unsent = (f"replicas: {one.problem}" for one in exports if one.problem is not None)
             return NodeSnapshot(
                 node=self._node,
                 host=self._host,
@@ -243,7 +255,7 @@ class NodeTelemetry:
                 records=self._book.last,
                 totals=self._book.totals,
                 loads=loads,
-                problems=problems,
+                problems=(*problems, *unsent),
                 xids=self._xids.events(now),
                 models=self._models.stats,
                 guards=self.guards(),
@@ -251,6 +263,7 @@ class NodeTelemetry:
                 faults=self._xids.totals,
                 channels=channels,
                 recent=self._recent.stats(now),
+                exports=exports,
             )
 
     def alerts(self) -> tuple[ActiveAlert, ...]:

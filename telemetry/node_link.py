@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from telemetry.core.card_use import CardUse
+from telemetry.core.export_state import Exports
 from telemetry.core.replica_reports import LoadReport
 from telemetry.core.sample import SynthesisRecord
 from telemetry.core.thermal import GuardState
@@ -44,12 +45,20 @@ class NodeLink:
             and a few records are kept.
         replica: Replica id.
         card_uuid: The replica's card, or None.
+        exports: How this process' exports go, which its collector may never hear.
     """
 
-    def __init__(self, actor: Any | None, replica: str, card_uuid: str | None) -> None:
+    def __init__(
+        self,
+        actor: Any | None,
+        replica: str,
+        card_uuid: str | None,
+        exports: Callable[[], Exports] = tuple,
+    ) -> None:
         self._actor = actor
         self.replica = replica
         self.card_uuid = card_uuid
+        self._exports = exports
         self._records: list[SynthesisRecord] = []
         self._load: LoadReport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -87,7 +96,7 @@ class NodeLink:
         if self._actor is None or not (records or load):
             return
         try:
-            self._actor.told.remote(records, load)
+            self._actor.told.remote(records, load, self._exports())
         except RayError as error:
             logger.debug("telemetry dropped %d records: %s", len(records), error)
 

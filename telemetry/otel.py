@@ -20,6 +20,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,10 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from telemetry.card_metrics import observe
+from telemetry.core.export_state import Exports, merge_exports
 from telemetry.export_health import ExportHealth
-from telemetry.instruments import EXPORT_FAILING, EXPORT_FAILURES
 from telemetry.otlp import exporter, wants
-from telemetry.readings import Point
+from telemetry.readings import EXPORT_POINTS, Point, ReadExports
 from telemetry.sampling import is_kept, ratio_of
 from telemetry.spans import SCOPE
 from telemetry.trace_file import JsonLinesSpanExporter
@@ -100,7 +101,14 @@ class BoundedSpanProcessor(BatchSpanProcessor):
         """Queue a span, if its trace is one that leaves."""
         context = span.context
         if context is not None and is_kept(context.trace_id, self._ratio):
+            if self._is_full() and context.trace_flags.sampled:
+                self.health.dropped()
             super().on_end(span)
+
+    def _is_full(self) -> bool:
+        """Whether one more span pushes another out, of which the library tells in its log only."""
+        queue = self._batch_processor._queue  # noqa: SLF001
+        return len(queue) == queue.maxlen
 
     def shutdown(self) -> None:
         """Send what is queued, and give up after the time-out."""
@@ -208,51 +216,36 @@ def flush_spans(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
 
 
 class Metrics:
-    """A meter and its exporter; made by :func:`start_metrics`.
+    """A meter, its exporter, and how all exports of this process go; see :func:`start_metrics`.
 
     Args:
         provider: Owned.
-        health: How its exports go.
+        health: How its own exports go; None where only spans leave.
     """
 
-    def __init__(self, provider: MeterProvider, health: ExportHealth) -> None:
+    def __init__(self, provider: MeterProvider, health: ExportHealth | None) -> None:
         self._provider, self._health = provider, health
         self.meter: Meter = provider.get_meter(SCOPE)
-        observe(self.meter, EXPORT_FAILURES, self._failures)
-        observe(self.meter, EXPORT_FAILING, self._failing)
+        for instrument, read in EXPORT_POINTS.items():
+            observe(self.meter, instrument, partial(self._points, read))
 
-    @property
-    def export_failing_s(self) -> float:
-        """For how long this process has not been able to export spans or metrics; 0 if it is."""
-        return max(health.failing_s() for health in self._exports())
+    def exports(self) -> Exports:
+        """How the exports of this process go, by signal."""
+        own = () if self._health is None else (self._health.state,)
+        return merge_exports([*own, *(health.state for health in _span_health())])
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What can't be exported, for people."""
-        return tuple(told for health in self._exports() if (told := health.problem()))
+    def _points(self, read: ReadExports) -> Iterator[Point]:
+        return read(self.exports())
 
     def close(self, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
         """Export a last time and stop, within *timeout_s*."""
         bounded(lambda: self._provider.shutdown(timeout_s * 1000), timeout_s)
 
-    def _exports(self) -> tuple[ExportHealth, ...]:
-        return (self._health, *_span_health())
-
-    def _failures(self) -> Iterator[Point]:
-        sums: dict[str, int] = {}
-        for health in self._exports():
-            sums[health.signal] = sums.get(health.signal, 0) + health.failures
-        return ((count, {"vibevoice.signal": signal}) for signal, count in sums.items())
-
-    def _failing(self) -> Iterator[Point]:
-        longest: dict[str, float] = {}
-        for health in self._exports():
-            longest[health.signal] = max(longest.get(health.signal, 0.0), health.failing_s())
-        return ((for_s, {"vibevoice.signal": signal}) for signal, for_s in longest.items())
-
 
 def start_metrics(instance: str, attributes: Mapping[str, str] | None = None) -> Metrics | None:
-    """Start to export metrics, or None where no OTLP endpoint is configured.
+    """Start to export metrics, or None where this process exports nothing at all.
+
+    Where only spans leave, its meter leads nowhere, and it tells how the spans fare.
 
     Call it in the constructor of an actor or a replica, never at import or in a process that
     forks: a forked child would export its parent's counters again.
@@ -263,7 +256,8 @@ def start_metrics(instance: str, attributes: Mapping[str, str] | None = None) ->
         attributes: More resource attributes, such as ``ray.node_id``.
     """
     if not wants("METRICS", os.environ):
-        return None
+        spans = wants("TRACES", os.environ) or os.environ.get(TRACE_DIR, "").strip()
+        return Metrics(MeterProvider(shutdown_on_exit=False), None) if spans else None
     ours: dict[str, Any] = {
         "service.name": SERVICE_NAME,
         "service.instance.id": instance,

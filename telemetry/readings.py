@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from telemetry import instruments as i
 from telemetry.card_watch import ActiveAlert, CardGuard
 from telemetry.core.channels import ChannelCount
+from telemetry.core.export_state import ExportState
 from telemetry.core.replica_reports import ReplicaLoad
 from telemetry.core.sample import CardSample, XidEvent
 from telemetry.core.throttle import OTHER, REASONS
@@ -247,6 +248,25 @@ def waiting_points(channels: Iterable[ChannelCount]) -> Iterator[Point]:
     """One point for each channel."""
     for one in channels:
         yield one.waiting, {"vibevoice.alert.channel": one.name}
+
+
+def _export_points(name: str, exports: Iterable[ExportState]) -> Iterator[Point]:
+    """One point for each signal."""
+    for state in exports:
+        yield getattr(state, name), {"vibevoice.signal": state.signal}
+
+
+ReadExports = Callable[[Iterable[ExportState]], Iterator[Point]]
+"""From the states of exports to points."""
+
+EXPORT_POINTS: Final[Mapping[Instrument, ReadExports]] = MappingProxyType(
+    {
+        i.EXPORT_FAILURES: partial(_export_points, "failures"),
+        i.EXPORT_DROPPED: partial(_export_points, "dropped"),
+        i.EXPORT_FAILING: partial(_export_points, "failing_s"),
+    }
+)
+"""How each instrument about exports is read from their states."""
 
 
 def _notices(readings: NodeReadings) -> Iterator[Point]:

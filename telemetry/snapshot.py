@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from telemetry.card_watch import ActiveAlert, CardGuard
 from telemetry.core.channels import ChannelCount
+from telemetry.core.export_state import Exports
 from telemetry.core.model_book import ModelStats
 from telemetry.core.reader import CardSource
 from telemetry.core.recent import RecentStats
@@ -33,8 +34,7 @@ class NodeSnapshot:
         guards: How much new work each card may take.
         alerts: What is on, critical ones first.
         faults: All faults so far, by card and number.
-        export_failing_s: For how long the node's actor has not been able to export; 0 while it
-            is, None where it exports nothing.
+        exports: How the exports of its actor and its replicas go, by signal.
         channels: What became of the messages about its cards.
         recent: What each model did in the last minutes.
     """
@@ -54,6 +54,11 @@ class NodeSnapshot:
     guards: tuple[CardGuard, ...] = ()
     alerts: tuple[ActiveAlert, ...] = ()
     faults: tuple[XidEvent, ...] = ()
-    export_failing_s: float | None = None
+    exports: Exports = ()
     channels: tuple[ChannelCount, ...] = ()
     recent: tuple[RecentStats, ...] = ()
+
+    @property
+    def export_failing_s(self) -> float | None:
+        """For how long one of its processes has not been able to export; None if none does."""
+        return max((state.failing_s for state in self.exports), default=None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import NodeInfo
 from telemetry.core.channels import ChannelCount
+from telemetry.core.export_state import Exports
 from telemetry.core.recent import RecentStats
 from telemetry.core.sample import CardSample, SynthesisRecord, XidEvent
 from telemetry.core.window import AgedSample, Totals, merge_totals
@@ -31,7 +32,7 @@ class Fleet:
     silent: set[str] = field(default_factory=set)
     records: tuple[SynthesisRecord, ...] = ()
     since: list[float | None] = field(default_factory=list)
-    export_failing_s: float | None = None
+    exports: Exports = ()
     lag_s: float = 0.0
     alerts: tuple[ActiveAlert, ...] = ()
     lost: set[str] = field(default_factory=set)
@@ -70,7 +71,7 @@ class Fleet:
             totals=merge_totals(map(Totals.of, self.records)),
             loads=(),
             problems=(),
-            export_failing_s=self.export_failing_s,
+            exports=self.exports,
             alerts=self.alerts,
             faults=self.faults if node == "n0" else (),
             channels=self.channels,

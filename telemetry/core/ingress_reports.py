@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from telemetry.core.export_state import Exports
+
 EXPIRY_S: Final = 15.0
 """An ingress that has reported nothing for this long is not known."""
 
@@ -24,11 +26,13 @@ class IngressReport:
         application: Whose requests it takes.
         waits_s: For how long a request that somebody listens to has waited for its next place on
             a card, at most; 0 where none waits.
+        exports: How its exports go.
     """
 
     ingress: str
     application: str
     waits_s: float
+    exports: Exports = ()
 
 
 class IngressReports:

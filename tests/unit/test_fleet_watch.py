@@ -10,6 +10,7 @@ from telemetry.card_watch import ActiveAlert
 from telemetry.cluster import ClusterView
 from telemetry.core.alert_rules import RULES
 from telemetry.core.channels import ChannelCount
+from telemetry.core.export_state import ExportState
 from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Message
 from telemetry.core.recent import RecentStats
@@ -173,12 +174,16 @@ async def test_a_report_that_cannot_be_written_hurts_nothing(tmp_path: Path) -> 
 
 async def test_an_exporter_that_fails_for_long_is_told() -> None:
     scene = Scene(Fleet())
-    scene.fleet.export_failing_s = 30.0
+    scene.fleet.exports = (ExportState("traces", failing_s=30.0), ExportState("metrics"))
+    scene.watch.heard(IngressReport("i-1", "tts", 0.0, (ExportState("traces", failing_s=30.0),)))
     await scene.go(10)
     assert scene.posted == []
-    scene.fleet.export_failing_s = 700.0
+    scene.fleet.exports = (ExportState("traces", failing_s=700.0), ExportState("metrics"))
+    scene.watch.heard(IngressReport("i-1", "tts", 0.0, (ExportState("traces", failing_s=700.0),)))
     await scene.go(10)
     assert "telemetry can't be exported" in scene.titles
+    subjects = {alert.subject for alert in scene.watch.alerts()}
+    assert subjects == {"n0", "n1", "i-1"}
 
 
 async def test_a_new_watch_may_go_on_with_the_history_of_the_last() -> None:

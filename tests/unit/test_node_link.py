@@ -15,6 +15,7 @@ from serve_app.engines.simulated import SimulatedEngine, SimulatedOptions
 from serve_app.permit import Permit
 from serve_app.rayreplica import RunningReplica
 from serve_app.replica import ReplicaIdentity, Speaker
+from telemetry.core.export_state import Exports, ExportState
 from telemetry.core.replica_reports import LoadReport
 from telemetry.core.sample import SynthesisRecord
 from telemetry.core.thermal import GuardState
@@ -46,9 +47,13 @@ class Told:
 
     def __init__(self) -> None:
         self.calls: list[tuple[tuple[SynthesisRecord, ...], LoadReport | None]] = []
+        self.exports: Exports = ()
 
-    def remote(self, records: tuple[SynthesisRecord, ...], load: LoadReport | None) -> None:
+    def remote(
+        self, records: tuple[SynthesisRecord, ...], load: LoadReport | None, exports: Exports
+    ) -> None:
         self.calls.append((records, load))
+        self.exports = exports
 
 
 class Actor:
@@ -80,9 +85,11 @@ async def test_what_comes_together_goes_in_one_call_and_the_last_load_counts() -
 
 async def test_what_is_left_goes_at_the_end_once() -> None:
     actor = Actor()
-    link = NodeLink(actor, "r", None)
+    failing = (ExportState("traces", failing_s=9.0),)
+    link = NodeLink(actor, "r", None, lambda: failing)
     link.load(0, 4)
     link.flush()
+    assert actor.told.exports == failing
     link.flush()
     await asyncio.sleep(2 * GATHERED_S)
     assert actor.told.calls == [((), LoadReport("r", None, 0, 4))]

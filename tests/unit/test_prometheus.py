@@ -24,6 +24,7 @@ from telemetry.body import to_json
 from telemetry.card_watch import ActiveAlert, CardGuard
 from telemetry.cluster import ClusterSnapshot, ClusterView, NodeView
 from telemetry.core.channels import ChannelCount
+from telemetry.core.export_state import ExportState
 from telemetry.core.history import Window
 from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Language
@@ -65,7 +66,7 @@ def node(name: str, *, state: str = "ok", age_s: float = 0.0) -> NodeView:
         guards=(CardGuard(f"GPU-{name}", "eased", "73 C", 4.0),),
         alerts=(replace(ALERT, rule="card_hot", severity="warning", subject=f"GPU-{name}"),),
         faults=(XidEvent(1.0, f"GPU-{name}", 79, 2),),
-        export_failing_s=12.5,
+        exports=(ExportState("metrics", 12.5, 3), ExportState("traces", dropped=7)),
         channels=(ChannelCount("mail", sent=3, failed=2, failing=True),),
     )
     return NodeView(name, f"host-{name}", state, age_s, known)  # type: ignore[arg-type]
@@ -90,7 +91,10 @@ def by(family: Metric, label: str, name: str | None = None) -> dict[str, float]:
 def test_prometheus_reads_the_cards_of_every_node() -> None:
     watch_s = ChannelCount("mail", sent=7, waiting=1)
     text = metrics_text(
-        cluster(node("a"), node("b")), fleet_alerts=[ALERT], fleet_channels=[watch_s]
+        cluster(node("a"), node("b")),
+        fleet_alerts=[ALERT],
+        fleet_channels=[watch_s],
+        exports=(ExportState("traces", 99.0),),
     )
     families = parsed(text)
     assert by(families["hw_gpu_utilization_ratio"], "hw_id") == {"GPU-a": 0.25, "GPU-b": 0.25}
@@ -116,7 +120,19 @@ def test_prometheus_reads_the_cards_of_every_node() -> None:
     assert sent == [("a", 3), ("b", 3), (None, 7)]
     assert sum(s.value for s in families["vibevoice_alerts_notices_waiting"].samples) == 1
     failing = families["vibevoice_telemetry_export_failing_seconds"]
-    assert by(failing, "ray_node_id") == {"a": 12.5, "b": 12.5}
+    told = {
+        (s.labels.get("ray_node_id"), s.labels["vibevoice_signal"]): s.value
+        for s in failing.samples
+    }
+    assert told == {
+        ("a", "metrics"): 12.5,
+        ("a", "traces"): 0.0,
+        ("b", "metrics"): 12.5,
+        ("b", "traces"): 0.0,
+        (None, "traces"): 99.0,
+    }
+    dropped = by(families["vibevoice_telemetry_export_dropped"], "vibevoice_signal")
+    assert dropped == {"metrics": 0, "traces": 0}
 
 
 def test_syntheses_are_histograms_by_node_and_failures_have_causes() -> None:
