@@ -93,7 +93,7 @@ def _plain(line: str) -> list[str]:
     """*line* as lines that no label is read from."""
     lines = []
     # The reader of scripts looks for labels behind a pause; a wrap there keeps the words.
-    while line.startswith("[") and "]" in line:
+    while line.startswith("[") and "]" in line and read_label(line) is None:
         head, _, line = line.partition("]")
         lines.append(f"{head}]")
         line = line.strip()

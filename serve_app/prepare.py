@@ -123,7 +123,9 @@ def prepare(order: ScriptOrder, engine: EngineInfo, ability: Ability) -> Prepare
         InvalidInputError: The order can't be served.
     """
     _require_options(order, engine, ability.options)
-    script = parse(order.text) if isinstance(order.text, str) else script_of(order.text)
+    script = (
+        parse(order.text, order.speakers) if isinstance(order.text, str) else script_of(order.text)
+    )
     asked = {} if isinstance(order.text, str) else voices_of(order.text)
     voices = cast(
         script.speakers,

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Final
 
 from serve_app.core.chapters import Heading
-from serve_app.core.label import name_key, read_label
+from serve_app.core.label import name_key, read_label, without_aside
 from serve_app.core.letter_clock import LetterClock, count_letters
 from serve_app.core.script import NARRATOR, Script
 from serve_app.core.segment import Segment
@@ -214,10 +214,11 @@ def _parts(line: str, names: frozenset[str]) -> list[tuple[str, bool]]:
     for at, part in enumerate(_PAUSES.split(line)):
         pause = at % 2 == 1
         label = None if begun or pause else read_label(part.strip())
+        label = label and without_aside(label, names)
         if label is not None and label.key in names:
             # Behind what may be no pause, and for the narrator, who needs none, it is open.
             if at or label.key == _NARRATOR_KEY:
-                parts.append((label.name, True))
+                parts.append((part.strip().removesuffix(label.rest), True))
             part = label.rest  # noqa: PLW2901 - the rest of it
             begun = True
         parts.append((part, pause))

@@ -61,7 +61,7 @@ def script_of(turns: Sequence[Said]) -> Script:
     for number, (turn, name) in enumerate(zip(turns, speakers, strict=True)):
         lines += _lines(turn, number, stand_ins[name])
     shown = {stand_in: name for name, stand_in in stand_ins.items()}
-    return _renamed(parse("\n".join(lines)), shown)
+    return _renamed(parse("\n".join(lines), _STAND_INS), shown)
 
 
 def voices_of(turns: Sequence[Said]) -> dict[str, str]:

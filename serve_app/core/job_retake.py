@@ -48,7 +48,7 @@ def changed_text(segment: Segment, text: str, speakers: frozenset[str]) -> tuple
         InvalidInputError: It names a speaker that the job does not have, or holds a pause.
         InputTooLongError: It is longer than one segment may be.
     """
-    script = parse(text)
+    script = parse(text, speakers)
     paragraphs = [(turn, paragraph) for turn in script.turns for paragraph in turn.paragraphs]
     if script.final_pause_s is not None or any(said.pause_s is not None for _, said in paragraphs):
         raise InvalidInputError(

@@ -2,10 +2,18 @@
 
 These rules decide who says what, so they are hard to change once scripts are in use.
 
-**The form.** Up to the first ``:`` or ``：`` of a line: 1..40 characters, at most 4 words, starting
-with a letter, made of letters, digits, marks, spaces and ``. ' ’ - & ( ) （ ） · ・``; a label with
-Han or kana has at most 10 characters. The colon is not followed by ``//``, a backslash or another
-colon, and does not stand between two digits (``At 10:30``).
+**The form.** Up to the first ``:`` or ``：`` of a line: 1..40 characters, starting with a letter,
+made of letters, digits, marks, spaces and ``. ' ’ - & ( ) （ ） · ・ _ # /``. A ``#`` stands before
+a digit, ``_`` and ``/`` between other characters; with either a name holds a capital and no word
+with a full stop (a path), but for ``speaker_00``. A label with Han or kana has at most 10
+characters, any other one at most 4 words, or 8 of which all but particles (``of the``) have a
+capital. What stands in brackets at the end (``Alice (to Bob, aside)``) counts only for the 40
+characters. The colon is not followed by ``//``, a backslash or another colon, and does not stand
+between two digits (``At 10:30``).
+
+**What may stand around it** is not spoken: marks of emphasis (``**Alice:**``, ``__Alice__:``),
+square brackets (``[Alice]:``, but not before a URL), and in front the mark of a list item, a
+heading or a quotation (``- Alice:``) and a time (``[00:01] Alice:``, ``0:01:30 Alice:``).
 
 **What is never a name**, whatever follows:
 
@@ -18,13 +26,18 @@ colon, and does not stand between two digits (``At 10:30``).
 
 * a common non-name (``Note``, ``Chapter 2``, ``注意``; the lists below), if it occurs at least
   twice and the script has another label that is a name;
+* a label in a list, or behind a time without brackets (``- Pears: two``, ``10:30 Lunch: soup``), if
+  the same name also occurs without, or one of these labels occurs twice;
 * one word in small letters (``alice:``), if the same name also occurs with a capital, or as the
   common non-names do; where no label has a capital, such words are names like any others;
 * a Chinese label directly before an opening quote (``他想：“…”`` is prose), if the same name also
   occurs as a plain label.
 
+**What is always a name**: ``Speaker 1`` with any number, ``Narrator``, 旁白, 说话人1.
+
 **Sameness.** Two labels name the same speaker if they agree after NFKC and case folding, with
-``’`` read as ``'``. The first way it is written is the way it is shown.
+``’`` read as ``'``; so do ``Alice (whispering)`` and ``Alice``, where the latter occurs. The first
+way it is written is the way it is shown.
 """
 
 from __future__ import annotations
@@ -32,7 +45,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -41,10 +54,27 @@ from serve_app.core.text import SPEECH_VERBS, is_syllabic
 
 MAX_LABEL_CHARS: Final = 40
 MAX_LABEL_WORDS: Final = 4
+MAX_LONG_LABEL_WORDS: Final = 8
 MAX_CJK_LABEL_CHARS: Final = 10
 
-_FORM = re.compile(r"(?P<name>[^:：]{1,40}?) ?[:：](?!//|[:：\\])(?P<rest>.*)")
-_SIGNS: Final = frozenset(" .'’-&()（）·・")
+_TIME: Final = r"\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d{1,3})?"
+_SPAN: Final = rf"{_TIME}(?: ?(?:-->|[-–—]) ?{_TIME})?"
+_FORM = re.compile(
+    r"(?P<item>(?:[-*+•–—>]|#{1,6}) )?(?P<mark>[*_]{1,3})?"
+    rf"(?:(?:\[{_SPAN}\]|\({_SPAN}\)|(?P<bare_time>{_SPAN})(?= )) ?(?:[-–—] )?)?"
+    r"(?P<late_mark>(?(mark)|[*_]{1,3}))?(?P<open>\[)?"
+    r"(?P<name>[^:：*\[\]]{1,40}?)(?(open)\]) ?"
+    r"(?P<before>[*_]{1,3})?[:：](?!//|[:：\\])(?P<rest>.*)"
+)
+_ASIDE = re.compile(r" ?[(（][^()（）]*[)）]$")
+_SIGNS: Final = frozenset(" .'’-&()（）·・_#/")
+_MISPLACED = re.compile(r"#(?!\d)|(?<!\w)_|_(?!\w)|^/|/$")
+_PATH = re.compile(r"\S*[_/]\S*\.\S|\S\.\S*[_/]")
+_URL = re.compile(r"<?(?:\w+://|www\.|mailto:)")
+_PARTICLES: Final = frozenset(
+    ("a", "an", "the", "of", "and", "in", "at", "on", "to", "for", "de", "der", "van", "von", "la")
+)
+_ALWAYS = re.compile(r"(?:speaker|说话人|发言人)[ _#-]*\d+|narrator|旁白")
 _QUOTES: Final = tuple('“「『"＂‘')
 _SAYS = re.compile(r"(?<!解)说$|[说問问答喊叫笑写想]道$")
 _COMMON_NAMES: Final = (
@@ -71,9 +101,11 @@ _COMMON_FORM = re.compile(
 class Grade(Enum):
     """How much a label looks like a name by itself."""
 
+    ALWAYS = "always"
     NAME = "name"
     SMALL = "small"
     QUOTING = "quoting"
+    LISTED = "listed"
     COMMON = "common"
 
 
@@ -86,12 +118,14 @@ class Label:
         key: Equal for labels of the same speaker.
         rest: What follows the colon, without spaces around it.
         grade: How far it can be trusted.
+        lead: What stands before the name.
     """
 
     name: str
     key: str
     rest: str
     grade: Grade
+    lead: str = ""
 
 
 def name_key(name: str) -> str:
@@ -107,37 +141,83 @@ def read_label(line: str) -> Label | None:
     name, rest = match["name"], match["rest"]
     if not _has_form(name) or (name[-1].isdigit() and rest[:1].isdigit()):
         return None
-    words = name.split()
-    if any(map(is_syllabic, name)):
-        if len(name) > MAX_CJK_LABEL_CHARS or _SAYS.search(name):
-            return None
-    elif len(words) > 1 and _is_phrase(words):
+    mark = match["mark"] or match["late_mark"] or ""
+    if mark and not match["before"] and rest.startswith(mark):
+        rest = rest.removeprefix(mark)
+    elif mark != (match["before"] or ""):
         return None
-    key, rest = name_key(name), rest.strip()
-    return Label(name, key, rest, _grade(name, key, rest))
+    rest = rest.strip()
+    if match["open"] and _URL.match(rest):
+        return None
+    listed = match["item"] is not None or match["bare_time"] is not None
+    return _label(name, rest, line[: match.start("name")], listed=listed)
+
+
+def without_aside(label: Label, keys: Container[str]) -> Label:
+    """*label* without the brackets at the end of its name, if what is left has one of *keys*."""
+    name = _bare(label.name)
+    if name == label.name or name_key(name) not in keys:
+        return label
+    return _label(name, label.rest, label.lead, listed=label.grade is Grade.LISTED)
+
+
+def _label(name: str, rest: str, lead: str, *, listed: bool) -> Label:
+    key = name_key(name)
+    return Label(name, key, rest, _grade(name, key, rest, listed=listed), lead)
+
+
+def _bare(name: str) -> str:
+    return _ASIDE.sub("", name) or name
 
 
 def _has_form(name: str) -> bool:
+    """Whether a name is made as names are, and does not read as prose."""
+    bare = _bare(name)
     return (
-        len(name) <= MAX_LABEL_CHARS
-        and name[0].isalpha()
-        and len(name.split()) <= MAX_LABEL_WORDS
+        name[0].isalpha()
+        and len(name) <= MAX_LABEL_CHARS
         and all(
             char.isalnum() or char in _SIGNS or unicodedata.category(char)[0] == "M"
-            for char in name
+            for char in bare
         )
+        and not _MISPLACED.search(bare)
+        and not _is_code(bare)
+        and not (_is_phrase_zh(bare) if any(map(is_syllabic, bare)) else _is_phrase(bare.split()))
     )
 
 
+def _is_code(name: str) -> bool:
+    """Whether a name is that of a variable or a file."""
+    joined = "_" in name or "/" in name
+    return (
+        joined
+        and not _ALWAYS.fullmatch(name_key(name))
+        and (name == name.lower() != name.upper() or _PATH.search(name) is not None)
+    )
+
+
+def _is_phrase_zh(name: str) -> bool:
+    return len(name) > MAX_CJK_LABEL_CHARS or _SAYS.search(name) is not None
+
+
 def _is_phrase(words: list[str]) -> bool:
-    """Whether several words read as English prose rather than as a name."""
+    """Whether words read as English prose rather than as a name."""
+    if len(words) == 1:
+        return False
     small = sum(word[0].islower() for word in words)
+    if len(words) > MAX_LABEL_WORDS:
+        small = sum(word[0].islower() and word not in _PARTICLES for word in words)
+        return len(words) > MAX_LONG_LABEL_WORDS or small > 0
     return words[-1].lower() in SPEECH_VERBS or 2 * small > len(words)
 
 
-def _grade(name: str, key: str, rest: str) -> Grade:
+def _grade(name: str, key: str, rest: str, *, listed: bool) -> Grade:
+    if _ALWAYS.fullmatch(key):
+        return Grade.ALWAYS
     if key in _COMMON or _COMMON_FORM.fullmatch(key):
         return Grade.COMMON
+    if listed:
+        return Grade.LISTED
     if name.islower() and " " not in name:
         return Grade.SMALL
     if rest.startswith(_QUOTES) and any(map(is_syllabic, name)):
@@ -149,7 +229,12 @@ def speaker_keys(labels: Iterable[Label]) -> frozenset[str]:
     """Keys of the labels of one script that are names; see the module docstring."""
     found = list(labels)
     counts = Counter(label.key for label in found)
-    names = {label.key for label in found if label.grade is Grade.NAME}
-    names = names or {label.key for label in found if label.grade is Grade.SMALL}
-    weak = {label.key for label in found if label.grade in {Grade.COMMON, Grade.SMALL}}
+    by_grade: dict[Grade, Counter[str]] = {grade: Counter() for grade in Grade}
+    for label in found:
+        by_grade[label.grade][label.key] += 1
+    names = {*by_grade[Grade.ALWAYS], *by_grade[Grade.NAME]}
+    if max(by_grade[Grade.LISTED].values(), default=0) > 1:
+        names |= by_grade[Grade.LISTED].keys()
+    names = names or set(by_grade[Grade.SMALL])
+    weak = by_grade[Grade.COMMON].keys() | by_grade[Grade.SMALL].keys()
     return frozenset(names | {key for key in weak if counts[key] > 1 and names - {key}})

@@ -35,7 +35,7 @@ from serve_app.core.script import Script
 from serve_app.core.segment import Segment, Utterance, halve, make_segment
 from serve_app.errors import UnknownVoiceError
 
-PLAN_VERSION: Final = 1
+PLAN_VERSION: Final = 2
 _KEY_BYTES: Final = 16
 
 _Field = str | int | float | None

@@ -4,10 +4,12 @@ These rules decide what is spoken by whom; they are hard to change once scripts 
 that can be heard is ever dropped: every letter and digit of the text is in a paragraph, but for
 those of the labels and the pauses that were understood as such.
 
-**Dialogue or prose.** Text is a dialogue if its first line is a label (:mod:`serve_app.core.label`
-says what a label is), or some label occurs twice, or at least half of its lines are labelled;
-blank lines and lines of pauses don't count. Otherwise labels are plain text and spoken, and all of
-it is the narrator's. A line that starts with a backslash is never a label; the backslash goes.
+**Dialogue or prose.** Labels (:mod:`serve_app.core.label` says what a label is) make a text a
+dialogue if one of them is certain (``Speaker 1``, ``Narrator``, or a name that the caller knows),
+or occurs twice; or if there are several and the first line has one, or at least half of the lines
+do; blank lines and lines of pauses don't count. Otherwise labels are plain text and spoken, and all
+of it is the narrator's: one line of a text that starts like a label (``Breaking: the mayor has
+resigned.``) is prose. A line that starts with a backslash is never a label; the backslash goes.
 
 **Turns.** In a dialogue a label starts a turn, also if the same speaker had the last one. A line
 without a label goes on with the turn, in the same paragraph; behind a blank line it starts a new
@@ -18,10 +20,10 @@ the same name occurs elsewhere.
 **Paragraphs** end at blank lines; a single newline is a wrap. If a prose text has no blank line at
 all, a line that ends in terminal punctuation (closing quotes aside) ends a paragraph too.
 
-**Pauses.** ``[pause]`` (1 s), ``[pause 1.5s]``, ``[pause 500ms]``, ``[pause: 2]`` (seconds), in any
-case, anywhere in a line: the paragraph ends there, and the pause comes before what follows,
-whoever says it. Several add up. Behind all text they are the script's final pause. More than
-30 s between two paragraphs is an error. Other text in brackets is spoken.
+**Pauses.** ``[pause]`` (1 s), ``[pause 1.5s]``, ``[pause 1,5s]``, ``[pause 500ms]``, ``[pause: 2]``
+(seconds), in any case, anywhere in a line: the paragraph ends there, and the pause comes before
+what follows, whoever says it. Several add up. Behind all text they are the script's final pause.
+More than 30 s between two paragraphs is an error. Other text in brackets is spoken.
 
 **Silence.** A paragraph without a letter or digit (``- !``, ``* * *``) is joined to the one before
 it in its turn, else to the one behind it; a pause between the two moves behind it. A turn with
@@ -33,11 +35,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from serve_app.core.label import Label, name_key, read_label, speaker_keys
+from serve_app.core.label import (
+    Grade,
+    Label,
+    name_key,
+    read_label,
+    speaker_keys,
+    without_aside,
+)
 from serve_app.core.text import clean, ends_sentence, join_lines, speakable
 from serve_app.errors import EmptyInputError, ScriptError, TooManySpeakersError
 
@@ -51,7 +60,7 @@ SILENT_TURN_S: Final = 0.5
 _NAMES_SHOWN: Final = 40
 
 _PAUSE = re.compile(
-    r"\[ ?pause ?[:：]? ?(?:(?P<size>[0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?"
+    r"\[ ?pause ?[:：]? ?(?:(?P<size>[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+) ?"
     r"(?P<unit>ms|milliseconds?|s|secs?|seconds?)?)? ?\]",
     re.IGNORECASE,
 )
@@ -98,18 +107,21 @@ class Script:
     final_pause_s: float | None = None
 
 
-def parse(text: str) -> Script:
+def parse(text: str, named: Iterable[str] = ()) -> Script:
     """Read a script; see the module docstring for the rules.
 
     Args:
         text: Any string; it is cleaned first.
+        named: Names of which the caller knows that they are speakers', if they occur.
     Raises:
         EmptyInputError: There is nothing to speak.
         ScriptError: Pauses next to each other add up to more than 30 s.
         TooManySpeakersError: More than four names; the message lists them.
     """
+    known = frozenset(map(name_key, named))
     lines = [_read_line(line) for line in clean(text).strip("\n").split("\n")]
-    keys = _names(lines)
+    lines = _without_asides(lines, known)
+    keys = _names(lines, known)
     unwrapped = not keys and all(line.text or line.pauses for line in lines)
     builder = _Builder()
     for line in lines:
@@ -152,22 +164,32 @@ def _seconds(match: re.Match[str]) -> float:
     if match["size"] is None:
         return PAUSE_S
     unit = (match["unit"] or "s").lower()
-    return float(match["size"]) / (1000 if unit.startswith("m") else 1)
+    return float(match["size"].replace(",", ".")) / (1000 if unit.startswith("m") else 1)
 
 
-def _names(lines: Sequence[_Line]) -> frozenset[str]:
+def _without_asides(lines: list[_Line], known: frozenset[str]) -> list[_Line]:
+    keys = known.union(line.label.key for line in lines if line.label is not None)
+    return [
+        line if line.label is None else replace(line, label=without_aside(line.label, keys))
+        for line in lines
+    ]
+
+
+def _names(lines: Sequence[_Line], known: frozenset[str]) -> frozenset[str]:
     """Keys of the labels that start turns; none if the text is prose."""
     spoken = [line for line in lines if line.text]
     labels = [line.label for line in spoken if line.label is not None]
     if spoken and spoken[-1].label is not None and not spoken[-1].label.rest:
         labels.pop()
-    keys = speaker_keys(labels)
+    keys = speaker_keys(labels) | known
     counts = Counter(label.key for label in labels if label.key in keys)
+    certain = known.union(label.key for label in labels if label.grade is Grade.ALWAYS)
     first = spoken[0].label if spoken else None
+    begins = first is not None and first.key in counts
     dialogue = (
-        (first is not None and counts[first.key] > 0)
+        not certain.isdisjoint(counts)
         or any(count > 1 for count in counts.values())
-        or (counts and 2 * counts.total() >= len(spoken))
+        or (len(counts) > 1 and (begins or 2 * len(counts) >= len(spoken)))
     )
     return keys if dialogue else frozenset()
 

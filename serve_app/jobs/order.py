@@ -232,7 +232,7 @@ def _chapters(order: JobOrder, told: Script, spoken: Script) -> tuple[ChapterRec
     """
     if not order.headings:
         return ()
-    found = locate(order.headings[:MAX_CHAPTERS], order.text, parse(order.text))
+    found = locate(order.headings[:MAX_CHAPTERS], order.text, parse(order.text, told.speakers))
     before = _letters(spoken) - _letters(told)
     first_there: dict[int, str] = {}
     for it in mark(found, told):

@@ -248,6 +248,8 @@ def test_headings_are_found_again_in_the_script(script: texts.Written, data: st.
         "Narrator: Hi\nAnn: Narrator\n\n# Go\n\nx",
         "[pause for thought] Ann: x\nAnn: y\nAnn: z\n\n# Go\n\nx",
         "a: a: a\n" * 300 + "\n# Go\n\nx",
+        "[00:01] **Ann (7):** x\n- [0:02] Ann: y\nAnn: z\n\n# Go\n\nx",
+        "So.\n[00:01] Narrator: Hi\n\n# Go\n\nx",
     ],
 )
 def test_labels_and_pauses_before_a_heading_are_no_words(text: str) -> None:

@@ -17,7 +17,7 @@ from tests.unit.fake_replicas import FakeReplicas
 from tests.unit.ingress_stage import client_of, service
 
 NAMES = st.sampled_from(["Lily", "Jeyes", "Note", "l'été", "4th man", "他说"])
-TEXTS = st.text("ab. \n:\\[]pause 3s'Lily: ", min_size=1, max_size=60).filter(
+TEXTS = st.text("ab. \n:\\[]*_-#pause 3s'Lily: ", min_size=1, max_size=60).filter(
     lambda text: bool(clean(text).strip("\n"))
 )
 

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from serve_app.core.label import Grade, Label, name_key, read_label, speaker_keys
+from serve_app.core.label import (
+    Grade,
+    Label,
+    name_key,
+    read_label,
+    speaker_keys,
+    without_aside,
+)
 from serve_app.core.text import clean
 from tests.unit import texts
 
@@ -20,7 +27,24 @@ def labels(*lines: str) -> list[Label]:
         ("Alice:Hello", "Alice", "Hello"),
         ("Alice：Hello", "Alice", "Hello"),
         ("Mrs. Upjohn: Lil - ?", "Mrs. Upjohn", "Lil - ?"),
-        ("Speaker 1: 大家好", "Speaker 1", "大家好"),
+        ("SPEAKER N_00: Hi", "SPEAKER N_00", "Hi"),
+        ("Guard #1: Halt", "Guard #1", "Halt"),
+        ("A/B: yo", "A/B", "yo"),
+        ("Anna / Bob: yo", "Anna / Bob", "yo"),
+        ("The Old Man of the Sea: Hi", "The Old Man of the Sea", "Hi"),
+        ("**Alice:** Hi **you**", "Alice", "Hi **you**"),
+        ("**Alice**: Hi", "Alice", "Hi"),
+        ("_Alice_: Hi", "Alice", "Hi"),
+        ("*Alice :* Hi", "Alice", "Hi"),
+        ("Alice: **Hi**", "Alice", "**Hi**"),
+        ("[Alice]: Hi", "Alice", "Hi"),
+        ("**[Alice]:** Hi", "Alice", "Hi"),
+        ("[00:01] Host: Hi", "Host", "Hi"),
+        ("(0:01:02.500) Host: Hi", "Host", "Hi"),
+        ("[00:01 - 00:05] Host: Hi", "Host", "Hi"),
+        ("[00:01] **Host:** Hi", "Host", "Hi"),
+        ("**[00:01] Host:** Hi", "Host", "Hi"),
+        ("Alice (to Bob, in a low voice): Hi", "Alice (to Bob, in a low voice)", "Hi"),
         ("Bob & Carol (both): Yes: no", "Bob & Carol (both)", "Yes: no"),
         ("O’Neil-Smith: Hi", "O’Neil-Smith", "Hi"),
         ("老王：走吧。", "老王", "走吧。"),
@@ -52,7 +76,25 @@ def test_a_name(line: str, name: str, rest: str) -> None:
         "1st Guard: Halt",
         "“Alice”: Hello",
         "Wait, Bob: no",
-        "One Two Three Four Five: no",
+        "One Two Three Four Five Six Seven Eight Nine: no",
+        "The others had only this: no",
+        "Guard #: no",
+        "src/main.py: no",
+        "README.md/x: no",
+        "www.example.org/a: no",
+        "max_tokens: no",
+        "and/or: no",
+        "_Alice: no",
+        "Alice_: no",
+        "**Alice: no",
+        "Alice:: no",
+        "**Alice: no**",
+        "[Alice: no]",
+        "[1]: no",
+        "[docs]: https://example.org",
+        "[docs]: <https://example.org>",
+        "[00:01]: no",
+        "- 10:30 no",
         "A" * 41 + ": no",
         "Alice replied: no",
         "The Mouse said: no",
@@ -82,6 +124,18 @@ def test_not_a_name(line: str) -> None:
         ("注意：小心", Grade.COMMON),
         ("亲爱的读者：你好", Grade.COMMON),
         ("alice: hello", Grade.SMALL),
+        ("Speaker 1: hello", Grade.ALWAYS),
+        ("- SPEAKER_00: hello", Grade.ALWAYS),
+        ("speaker_00: hello", Grade.ALWAYS),
+        ("Speaker #1: hello", Grade.ALWAYS),
+        ("narrator: hello", Grade.ALWAYS),
+        ("旁白：开始", Grade.ALWAYS),
+        ("- Note: beware", Grade.COMMON),
+        ("- Bob: hello", Grade.LISTED),
+        ("* **Bob:** hello", Grade.LISTED),
+        ("> Bob: hello", Grade.LISTED),
+        ("### Bob: hello", Grade.LISTED),
+        ("10:30 Lunch: soup", Grade.LISTED),
         ("我想：“算了。”", Grade.QUOTING),
         ("老王：「走吧」", Grade.QUOTING),
     ],
@@ -104,6 +158,10 @@ def test_a_doubtful_name(line: str, grade: Grade) -> None:
         (["Alice: a", "bob: b", "bob: c"], {"alice", "bob"}),
         (["alice: a", "bob: b"], {"alice", "bob"}),
         (["老王：a", "老王：“b”", "我想：“c”"], {"老王"}),
+        (["- Pears: a", "- Plums: b"], set()),
+        (["- Bob: a", "- Alice: b", "- Bob: c"], {"bob", "alice"}),
+        (["Bob: a", "- Bob: b", "- Alice: c"], {"bob"}),
+        (["10:30 Lunch: a", "11:30 Rest: b"], set()),
         (["我想：“a”", "我想：“b”"], set()),
         (["O'Neil: a", "O’NEIL: b"], {"o'neil"}),
         ([], set()),
@@ -111,6 +169,13 @@ def test_a_doubtful_name(line: str, grade: Grade) -> None:
 )
 def test_names_in_company(lines: list[str], keys: set[str]) -> None:
     assert speaker_keys(labels(*lines)) == keys
+
+
+def test_what_stands_in_brackets_tells_no_one_apart_who_also_stands_without() -> None:
+    (aside,) = labels("- Alice （小声）: hi")
+    assert without_aside(aside, {"bob"}) == aside
+    plain = without_aside(aside, {"alice"})
+    assert (plain.name, plain.key, plain.rest, plain.grade) == ("Alice", "alice", "hi", aside.grade)
 
 
 def test_width_and_case_do_not_tell_speakers_apart() -> None:
@@ -124,6 +189,6 @@ def test_a_label_loses_nothing(text: str) -> None:
     for line in clean(text).split("\n"):
         label = read_label(line)
         if label is not None:
-            assert texts.heard(label.name + label.rest) == texts.heard(line)
+            assert texts.heard(label.lead + label.name + label.rest) == texts.heard(line)
             assert 1 <= len(label.name) <= 40
             assert label.name[0].isalpha()

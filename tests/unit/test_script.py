@@ -55,13 +55,40 @@ def pauses(script: Script) -> list[float | None]:
             [(NARRATOR, ["We met. Then he left: why?", "Who knows."])],
         ),
         ("It rained.\nIt snowed.\nBob: Ho", [(NARRATOR, ["It rained.", "It snowed.", "Bob: Ho"])]),
-        ("It rained.\nAlice: Hi", [(NARRATOR, ["It rained."]), ("Alice", ["Hi"])]),
+        ("It rained.\nAlice: Hi", [(NARRATOR, ["It rained.", "Alice: Hi"])]),
+        (
+            "It rained.\nAlice: Hi\nBob: Ho",
+            [(NARRATOR, ["It rained."]), ("Alice", ["Hi"]), ("Bob", ["Ho"])],
+        ),
+        ("Breaking: he resigned.", [(NARRATOR, ["Breaking: he resigned."])]),
+        ("Reminder: water.\nWe go.", [(NARRATOR, ["Reminder: water.", "We go."])]),
+        ("The Hobbit: a tale.", [(NARRATOR, ["The Hobbit: a tale."])]),
+        ("Speaker 1: Hi", [("Speaker 1", ["Hi"])]),
+        ("narrator: Hi", [("narrator", ["Hi"])]),
+        (
+            "Alice (whispering): Hi\nAlice: Ho\nALICE （大声）：Hey",
+            [("Alice", ["Hi"]), ("Alice", ["Ho"]), ("Alice", ["Hey"])],
+        ),
+        (
+            "Guard (old): Hi\nGuard (young): Ho",
+            [("Guard (old)", ["Hi"]), ("Guard (young)", ["Ho"])],
+        ),
+        (
+            "**Alice:** Hi\n[00:05] *Bob*: Ho\n- Alice: Hey",
+            [("Alice", ["Hi"]), ("Bob", ["Ho"]), ("Alice", ["Hey"])],
+        ),
+        ("SPEAKER_00: Hi\nSPEAKER_01: Ho", [("SPEAKER_00", ["Hi"]), ("SPEAKER_01", ["Ho"])]),
+        ("- Pears: two\n- Plums: one", [(NARRATOR, ["- Pears: two - Plums: one"])]),
         ("Note: this.\nAnd that.", [(NARRATOR, ["Note: this.", "And that."])]),
-        ("Alice: Hi\nNote: it", [("Alice", ["Hi Note: it"])]),
-        ("Alice: Hi\n\\Bob: no label", [("Alice", ["Hi Bob: no label"])]),
+        ("Alice: Hi\nNote: it", [(NARRATOR, ["Alice: Hi Note: it"])]),
+        ("Alice: Hi\nAlice: Ho\nNote: it", [("Alice", ["Hi"]), ("Alice", ["Ho Note: it"])]),
+        (
+            "Alice: Hi\nAlice: Ho\n\\Bob: no label",
+            [("Alice", ["Hi"]), ("Alice", ["Ho Bob: no label"])],
+        ),
         ("\\Alice: no label", [(NARRATOR, ["Alice: no label"])]),
         ("Hello:", [(NARRATOR, ["Hello:"])]),
-        ("Alice: Hi [laughs] there", [("Alice", ["Hi [laughs] there"])]),
+        ("Hi [laughs] there", [(NARRATOR, ["Hi [laughs] there"])]),
         ("At 10:30 we left.", [(NARRATOR, ["At 10:30 we left."])]),
     ],
 )
@@ -74,6 +101,8 @@ def test_turns_by_example(text: str, turns: Plain) -> None:
     [
         ("One [pause] two", [("One", None), ("two", 1.0)], None),
         ("One [PAUSE 1.5s] two", [("One", None), ("two", 1.5)], None),
+        ("One [pause 1,5s] two", [("One", None), ("two", 1.5)], None),
+        ("One [pause ,5] two", [("One", None), ("two", 0.5)], None),
         ("One [pause 500ms] two", [("One", None), ("two", 0.5)], None),
         ("One [pause: 2] two", [("One", None), ("two", 2.0)], None),
         ("One [ pause .25 sec ] two", [("One", None), ("two", 0.25)], None),
@@ -199,6 +228,61 @@ def test_the_example_scene() -> None:
     assert len(script.turns) == 40
 
 
+def test_a_name_that_the_caller_knows_is_a_speaker() -> None:
+    assert plain(parse("Alice: Hi", ["ALICE"])) == [("Alice", ["Hi"])]
+    assert plain(parse("Alice (softly): Hi", ["Alice"])) == [("Alice", ["Hi"])]
+    assert plain(parse("Alice: Hi", ["Bob"])) == [(NARRATOR, ["Alice: Hi"])]
+
+
+PROSE = (
+    "At 10:30 we left; by 11:15 it rained.",
+    "See https://example.org/a_b:8000/c and http://localhost:8265/#/jobs.",
+    "[docs]: https://example.org/path",
+    "www.example.org/a: that is where it stands.",
+    "10:30 Meeting: bring water.",
+    "- Pears: two kilos.",
+    "- Plums: one.",
+    "* **Speed:** fast enough.",
+    "> Caesar: I came.",
+    "serve_app/core/label.py: the rules.",
+    "max_tokens: 40, and/or more.",
+    "他说：“走吧。”",
+    "The others had only this to say: no.",
+    "**He was right: it rained.**",
+    "Note: nothing here is a name.",
+    "C:\\temp is a folder; std::vector a class.",
+)
+
+
+@texts.no_deadline
+@given(
+    st.lists(st.sampled_from(PROSE), unique=True, min_size=1),
+    st.sampled_from(["", "Breaking: the mayor resigned.", "**The Hobbit:** a tale.", "Q: why?"]),
+    st.sampled_from(["\n", "\n\n"]),
+)
+def test_of_prose_with_colons_every_word_is_spoken(lines: list[str], first: str, gap: str) -> None:
+    text = gap.join([first, *lines])
+    assert texts.heard_in_script(parse(text)) == {NARRATOR: texts.heard(text)}
+
+
+_DRESSES = ("{}:", "**{}:**", "**{}**:", "_{}_:", "[{}]:", "[00:01] {}:", "- {}:", "0:07 {}:")
+
+
+@texts.no_deadline
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(texts.NAMES), st.sampled_from(_DRESSES), texts.spoken),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda turn: turn[0],
+    )
+)
+def test_a_label_is_a_label_however_it_is_dressed(turns: list[tuple[str, str, str]]) -> None:
+    dressed = [f"{dress.format(name)} {text}" for name, dress, text in turns] * 2
+    bare = [f"{name}: {text}" for name, _, text in turns] * 2
+    assert parse("\n".join(dressed)) == parse("\n".join(bare))
+
+
 @texts.no_deadline
 @given(texts.written)
 def test_a_script_is_read_as_it_was_meant(written: Written) -> None:
@@ -253,6 +337,6 @@ def test_reading_does_not_depend_on_line_ends(written: Written) -> None:
 
 
 def test_records_are_plain() -> None:
-    assert parse("A: Hi [pause] ho") == Script(
+    assert parse("A: Hi [pause] ho", ["A"]) == Script(
         (Turn("A", (Paragraph("Hi"), Paragraph("ho", 1.0))),), ("A",), None
     )

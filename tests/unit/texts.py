@@ -147,7 +147,7 @@ class Written:
 def dialogues(draw: st.DrawFn) -> Written:
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
     turn = st.tuples(st.sampled_from(names), st.lists(spoken, min_size=1, max_size=2).map(tuple))
-    turns = draw(st.lists(turn, min_size=1, max_size=8))
+    turns = draw(st.lists(turn, min_size=2, max_size=8))  # a single label is prose
     colon = draw(st.sampled_from([": ", ":", "：", ":\n"]))
     gap = draw(st.sampled_from(["\n", "\n\n", "\r\n \r\n"]))
     lines = [f"{name}{colon}" + "\n\n".join(paragraphs) for name, paragraphs in turns]
