@@ -78,6 +78,11 @@ class Plan:
     segments: int
     segment_s: float
 
+    @property
+    def makes_shapes(self) -> bool:
+        """Whether the engine records or compiles each shape of a batch when it first comes."""
+        return bool(self.options.get("cuda_graphs") or self.options.get("torch_compile"))
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -106,13 +111,17 @@ async def check(
         tasks = check_tasks(plan.text, info, plan.segments, plan.segment_s)
         report = _head(plan, place, info, at, clock() - begun_s)
         alone: tuple[Take, ...] = ()
-        for slots in plan.slots:
-            await warm_up(engine, tasks, slots)
+        room = engine.slots  # fewer than asked for, if the card has no more
+        for slots in sorted({min(count, room) for count in plan.slots}):
+            await warm_up(engine, tasks, slots, whole=plan.makes_shapes)
             if place.memory is not None:
                 place.memory.reset()
             async with place.meter.metering() if place.meter else nullcontext(None) as tally:
                 spoken = await speak_all(engine, tasks, slots, clock=clock)
             run = _run(spoken, slots, engine.slots, place, tally)
+            if slots == room < plan.slots[-1]:
+                why = {f"{plan.slots[-1]} slots": f"the engine has room for {room}"}
+                run = replace(run, missing={**run.missing, **why})
             alone = alone or spoken.takes
             found = compare(alone, spoken.takes, slots) if report.runs else None
             report = replace(

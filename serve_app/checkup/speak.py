@@ -30,13 +30,22 @@ class Spoken:
     wall_s: float
 
 
-async def warm_up(engine: Engine, tasks: Sequence[SpeakTask], slots: int) -> None:
-    """Fill all slots once with short segments; what fails here fails again and is told then."""
+async def warm_up(
+    engine: Engine, tasks: Sequence[SpeakTask], slots: int, *, whole: bool = False
+) -> None:
+    """Fill all slots once with short segments; what fails here fails again and is told then.
+
+    Args:
+        engine: The engine.
+        tasks: Of the run.
+        slots: At once.
+        whole: Speak all of the run, so that every shape of a batch in it has come before.
+    """
     short = [
         replace(task, lines=task.lines[:1], est_s=min(task.est_s, WARM_UP_S))
         for task in tasks[:slots]
     ]
-    await speak_all(engine, short, slots, clock=lambda: 0.0)
+    await speak_all(engine, tasks if whole else short, slots, clock=lambda: 0.0)
 
 
 async def speak_all(

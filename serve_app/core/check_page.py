@@ -14,7 +14,8 @@ NO_CARD: Final = (
     "card's speed, memory or heat."
 )
 HOW: Final = (
-    "Every run speaks the same segments, after a short warm-up that is not counted. A segment "
+    "Every run speaks the same segments, after a warm-up that is not counted: a short one, or with "
+    "cuda_graphs or torch_compile all of the run, since each shape then costs time once. A segment "
     "starts when it gets its slot; its first audio is its first chunk. The wall time runs from the "
     "first start to the last end, so it holds the thin end where slots run empty. tokens/s counts "
     "tokens of prompts and frames of audio. Card memory is that of all programs; 'torch peak' is "

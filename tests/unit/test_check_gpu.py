@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -226,6 +226,9 @@ class Counting:
     def __init__(self) -> None:
         self.info, self.slots, self.now, self.most = INFO, 1, 0, 0
 
+    async def close(self) -> None:
+        pass
+
     def set_slots(self, slots: int) -> None:
         self.slots = slots
 
@@ -342,6 +345,28 @@ class TestCheck:
         assert first.speed.segments + len(first.speed.failed) == 5
         assert first.speed.failed
         assert "engine_out_of_memory" in page(report)
+
+    @pytest.mark.parametrize("switch", [None, "cuda_graphs", "torch_compile"])
+    async def test_what_costs_time_once_is_not_measured(
+        self, switch: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A recorded or compiled run is spoken as a whole before, within the engine's room."""
+        engine: Any = Counting()
+        engine.slots = 3
+        spoken: list[int] = []
+
+        def counted(engine: Any, tasks: Sequence[SpeakTask], *args: Any, **kwargs: Any) -> Any:
+            spoken.append(len(tasks))
+            return speak_all(engine, tasks, *args, **kwargs)
+
+        for module in ("check", "speak"):
+            monkeypatch.setattr(f"serve_app.checkup.{module}.speak_all", counted)
+        monkeypatch.setattr("serve_app.checkup.check.create", lambda *_: engine)
+        done = await run(Place(Driver(), None, False, None, None, None), {switch or "steps": True})
+        assert [each.speed.slots for each in done[-1].report.runs] == [1, 2, 3]
+        assert "4 slots: the engine has room for 3" in page(done[-1].report)
+        assert engine.most == 3
+        assert spoken == ([5, 5] * 3 if switch else [1, 5, 2, 5, 3, 5])
 
     async def test_the_engine_is_closed_whatever_happens(
         self, monkeypatch: pytest.MonkeyPatch
