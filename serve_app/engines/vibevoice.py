@@ -50,6 +50,9 @@ ALGORITHM: Final = 2
 
 LANGUAGES: Final = ("en", "zh")
 HEALTH_TIMEOUT_S: Final = 10.0
+SHAPE_TIMEOUT_S: Final = 600.0
+"""For a frame of a shape that has not come before, where shapes are compiled or recorded."""
+
 CLOSE_GRACE_S: Final = 10.0
 
 
@@ -124,6 +127,7 @@ class VibeVoiceEngine:
                 loaded=loaded,
                 memory=memory,
                 lowered=self._lower,
+                patience_s=SHAPE_TIMEOUT_S if cuda_graphs or loaded.compiled else 0.0,
             )
 
     @property
@@ -203,7 +207,8 @@ class VibeVoiceEngine:
         """Speak a frame between two frames of the batch.
 
         Raises:
-            EngineError: It fails, takes over 10 s, or the engine is closed.
+            EngineError: It fails, takes over 10 s (a frame that is compiled or recorded: ten
+                minutes), or the engine is closed.
         """
         await self._thread.check(HEALTH_TIMEOUT_S)
 

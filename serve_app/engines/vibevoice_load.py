@@ -81,6 +81,7 @@ class LoadedModel:
         name: For people.
         revision: All of the weights and libraries that decides about the samples.
         memory: Of the card around loading; None on a CPU.
+        compiled: Whether torch compiles parts of it when a shape first comes.
     """
 
     model: Any
@@ -91,6 +92,7 @@ class LoadedModel:
     name: str
     revision: str
     memory: CardMemory | None = None
+    compiled: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -136,6 +138,7 @@ def load(checkpoint: Checkpoint) -> LoadedModel:
         name=Path(checkpoint.model).name,
         revision=_revision(checkpoint, processor),
         memory=_memory(device, before_bytes),
+        compiled=checkpoint.compiled,
     )
     logger.info(
         "loaded %s on %s as %s (int8: %s): card memory %s",
@@ -156,7 +159,11 @@ def fuse_norms(model: Any) -> Any:
 
 
 def _placed(checkpoint: Checkpoint, device: torch.device) -> tuple[Any, Any]:
-    """Processor and model, on its device and ready."""
+    """Processor and model, on its device and ready.
+
+    Weights pass through the host's memory: transformers puts them on a card one by one only where
+    accelerate is installed, a dependency for nothing but that.
+    """
     try:
         processor, model = _parts(checkpoint)
         if checkpoint.int8 != "bitsandbytes":  # is where it belongs, and can't be moved

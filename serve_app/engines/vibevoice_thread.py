@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -67,6 +68,7 @@ class LoopThread:
         loaded: The model.
         memory: What the card has left.
         lowered: Called on the thread with the slots that are left when memory is short.
+        patience_s: A single piece of work may take so long before the thread counts as hung.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class LoopThread:
         loaded: LoadedModel,
         memory: MemoryReading,
         lowered: Callable[[int], None],
+        patience_s: float = 0.0,
     ) -> None:
         self._batch, self._spare = batch, spare
         self._reader, self._context, self._card = reader, loaded.context, loaded.device
         self._admission, self._lowered = Admission(loaded.shape, memory), lowered
+        self._patience_s, self._begun_s = patience_s, 0.0
         self._lock = threading.Condition()
         self._waiting: deque[Order] = deque()
         self._gone: list[Order] = []
@@ -110,7 +114,8 @@ class LoopThread:
         """Compute what a frame computes, between two frames.
 
         Raises:
-            EngineError: It gave no finite audio, failed, or took longer than *timeout_s*.
+            EngineError: It gave no finite audio, failed, or took longer than *timeout_s* while
+                the thread was at one piece of work for longer than its patience.
         """
         future: Future[None] = Future()
         self._ask(lambda: self._checks.append(future))
@@ -118,6 +123,8 @@ class LoopThread:
             async with asyncio.timeout(timeout_s):
                 await asyncio.wrap_future(future)
         except TimeoutError as error:
+            if time.monotonic() - self._begun_s < self._patience_s:
+                return  # at a shape of a batch that is compiled or recorded just now
             raise EngineTimeoutError(
                 f"the engine's thread gave nothing for {timeout_s} s; replace the replica"
             ) from error
@@ -177,6 +184,7 @@ class LoopThread:
                 self._lock.wait()
             if self._stopping:
                 return False
+            self._begun_s = time.monotonic()
             gone, self._gone = self._gone, []
             checks, self._checks = self._checks, []
         for order in gone:
@@ -275,6 +283,7 @@ class LoopThread:
         return self._reading
 
     def _frame(self) -> None:
+        self._begun_s = time.monotonic()
         for sounded in self._retried(self._batch.sound) or ():
             self._deliver(sounded)
         self._retried(self._batch.think)

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from serve_app.core.audio import bytes_from_pcm, finite_to_pcm
+from serve_app.engines import vibevoice
 from serve_app.engines.base import Chunk, Line, SpeakTask, SpeechEnd
 from serve_app.engines.registry import create
 from serve_app.engines.vibevoice import VibeVoiceEngine
@@ -32,6 +33,7 @@ from serve_app.errors import (
     EmptyInputError,
     EngineCrashedError,
     EngineError,
+    EngineTimeoutError,
     InputTooLongError,
     InvalidInputError,
     TooManySpeakersError,
@@ -203,6 +205,34 @@ class TestThread:
         ):
             await engine.health()
         await engine.health()
+
+    @pytest.mark.parametrize("makes_shapes", [False, True])
+    async def test_a_thread_that_hangs_is_not_one_that_compiles(self, makes_shapes: bool) -> None:
+        engine = VibeVoiceEngine(
+            replace(tiny(), compiled=makes_shapes), ArrayVoices(), slots=1, steps=4
+        )
+        entered, go_on = threading.Event(), threading.Event()
+        stock_think = Batch.think
+
+        def think(batch: Batch) -> None:
+            entered.set()
+            assert go_on.wait(30)
+            stock_think(batch)
+
+        with (
+            mock.patch.object(Batch, "think", think),
+            mock.patch.object(vibevoice, "HEALTH_TIMEOUT_S", 0.01),
+        ):
+            speaking = asyncio.create_task(listen(engine, task(1)))
+            await asyncio.to_thread(entered.wait)
+            if makes_shapes:
+                await engine.health()
+            else:
+                with pytest.raises(EngineTimeoutError):
+                    await engine.health()
+            go_on.set()
+            assert (await speaking).ends
+        await engine.close()
 
     async def test_health_in_mid_way_changes_nothing(self, engine: VibeVoiceEngine) -> None:
         alone = await listen(engine, task(1))
