@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from telemetry import logs
 from telemetry.card_metrics import observe_cards
 from telemetry.card_watch import CardWatch
-from telemetry.cluster import NodeInfo
+from telemetry.cluster import NodeFate, NodeInfo
 from telemetry.core.card_use import CardUse
 from telemetry.core.export_state import Exports, merge_exports
 from telemetry.core.replica_reports import LoadReport
@@ -35,6 +35,8 @@ from telemetry.watch_config import TelemetryConfig, changes
 logger = logging.getLogger(__name__)
 
 NAMESPACE = "vibevoice-telemetry"
+_ORDERLY = frozenset({1, 3, 4})
+"""Ray's reasons for the end of a node: told to end, drained for the cloud, drained as idle."""
 MAX_PENDING_CALLS = 1_000
 """Calls that may wait for a node's actor before a caller's further ones are dropped."""
 
@@ -190,10 +192,20 @@ def stop_actors(timeout_s: float = 5.0) -> None:
         ray.kill(handle)
 
 
-def alive_nodes() -> tuple[NodeInfo, ...]:
-    """The nodes of the cluster. Blocks, as Ray does."""
+def known_nodes() -> tuple[NodeInfo, ...]:
+    """The nodes of the cluster, those that are gone too. Blocks, as Ray does."""
     return tuple(
-        NodeInfo(str(node["NodeID"]), str(node["NodeManagerHostname"]))
+        NodeInfo(str(node["NodeID"]), str(node["NodeManagerHostname"]), _fate(node))
         for node in ray.nodes()
-        if node["Alive"]
     )
+
+
+def _fate(node: Mapping[str, Any]) -> NodeFate:
+    if node["Alive"]:
+        return "alive"
+    return "left" if node.get("DeathReason") in _ORDERLY else "died"
+
+
+def alive_nodes() -> tuple[NodeInfo, ...]:
+    """The nodes of the cluster that are alive. Blocks, as Ray does."""
+    return tuple(node for node in known_nodes() if node.fate == "alive")

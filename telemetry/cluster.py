@@ -16,6 +16,7 @@ from telemetry.core.window import AgedSample
 from telemetry.snapshot import NodeSnapshot
 
 NodeState = Literal["ok", "slow", "failed", "dead"]
+NodeFate = Literal["alive", "left", "died"]
 
 FORGET_DEAD_S = 60.0
 """Seconds for which a node that left is still shown as dead."""
@@ -23,17 +24,23 @@ FORGET_DEAD_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """A node of the cluster that is alive."""
+    """A node of the cluster.
+
+    Args:
+        id, host: Ray node id and host name.
+        fate: ``alive``; ``left`` if it was taken out in an orderly way; ``died`` if not.
+    """
 
     id: str
     host: str
+    fate: NodeFate = "alive"
 
 
 class ClusterSource(Protocol):
     """Where the cluster view asks; in production :class:`telemetry.ray_cluster.RayCluster`."""
 
     async def nodes(self) -> tuple[NodeInfo, ...]:
-        """The nodes that are alive."""
+        """The nodes that are alive, and those that were, as long as anybody remembers them."""
         ...
 
     async def snapshot(self, node: str, since: float | None) -> NodeSnapshot:
@@ -56,6 +63,7 @@ class NodeView:
         age_s: Seconds since its last answer, or None if it never gave one.
         snapshot: Its last answer, or None.
         problem: Why it did not answer now, or None.
+        left: Whether it was taken out of the cluster in an orderly way, and is not missed.
     """
 
     id: str
@@ -64,6 +72,7 @@ class NodeView:
     age_s: float | None
     snapshot: NodeSnapshot | None
     problem: str | None = None
+    left: bool = False
 
     @property
     def cards(self) -> tuple[AgedSample, ...]:
@@ -123,6 +132,7 @@ class ClusterView:
         self._clock = clock
         self._wall = wall
         self._nodes: tuple[NodeInfo, ...] = ()
+        self._left: frozenset[str] = frozenset()
         self._answers: dict[str, _Answer] = {}
 
     async def gather(self, since: float | None = None, timeout_s: float = 2.0) -> ClusterSnapshot:
@@ -150,11 +160,13 @@ class ClusterView:
         try:
             # Not wait_for, which swallows a cancellation that comes with the answer.
             async with asyncio.timeout(timeout_s):
-                self._nodes = await self._source.nodes()
+                nodes = await self._source.nodes()
         except TimeoutError:
             return f"the list of nodes did not come within {timeout_s:g} s"
         except Exception as error:  # noqa: BLE001 - whatever the source raises, the view answers
             return f"the list of nodes could not be read: {type(error).__name__}: {error}"
+        self._nodes = tuple(node for node in nodes if node.fate == "alive")
+        self._left = frozenset(node.id for node in nodes if node.fate == "left")
         return None
 
     async def _ask(
@@ -203,6 +215,9 @@ class ClusterView:
             if age_s > FORGET_DEAD_S:
                 del self._answers[node]
                 continue
-            problem = "the node left the cluster"
-            views.append(NodeView(node, answer.host, "dead", age_s, answer.snapshot, problem))
+            left = node in self._left
+            problem = "the node left the cluster" if left else "the node is gone from the cluster"
+            views.append(
+                NodeView(node, answer.host, "dead", age_s, answer.snapshot, problem, left=left)
+            )
         return views

@@ -13,6 +13,7 @@ from telemetry.core.history import FleetHistory, Place
 from telemetry.core.ingress_reports import IngressReports
 from telemetry.core.model_book import ModelStats
 from telemetry.core.node_clocks import NodeClocks
+from telemetry.core.reader import CardSource
 from telemetry.snapshot import NodeSnapshot
 
 CARDS_REMEMBERED_S: Final = 6 * 3600.0
@@ -24,12 +25,18 @@ class MostCards:
     """The most cards that a node has shown lately."""
 
     def __init__(self) -> None:
+        self._source: CardSource = "none"
         self._most, self._at = 0, 0.0
 
-    def missing(self, count: int, now_s: float) -> int:
-        """Take the number of cards at monotonic time *now_s*; returns how many are missing."""
-        if count >= self._most or now_s - self._at > CARDS_REMEMBERED_S:
-            self._most, self._at = count, now_s
+    def missing(self, source: CardSource, count: int, now_s: float) -> int:
+        """Take the number of cards at monotonic time *now_s*; returns how many are missing.
+
+        Where they come from another source than before, by other settings, none is. Simulated
+        cards are as many as the settings say: none is ever missing.
+        """
+        anew = source != self._source or source == "simulated"
+        if anew or count >= self._most or now_s - self._at > CARDS_REMEMBERED_S:
+            self._source, self._most, self._at = source, count, now_s
         return self._most - count
 
 

@@ -160,13 +160,15 @@ class FleetWatch:
         signals: dict[Subject, dict[str, float]] = {}
         now_s = self._clock()
         for node in snapshot.nodes:
-            told = {} if node.age_s is None else {"silent_s": node.age_s}
+            # Who was taken out is silent on purpose.
+            told = {} if node.age_s is None else {"silent_s": 0.0 if node.left else node.age_s}
             failing_s = None if node.snapshot is None else node.snapshot.export_failing_s
             if failing_s is not None:
                 told["export_failing_s"] = failing_s
             if node.snapshot is not None and node.state == "ok":
                 most = self.memory.most_cards.setdefault(node.id, MostCards())
-                told["cards_missing"] = float(most.missing(len(node.snapshot.latest), now_s))
+                known = node.snapshot
+                told["cards_missing"] = float(most.missing(known.source, len(known.latest), now_s))
             signals[Subject(node.id, node.host)] = told
         for gone in set(self.memory.most_cards) - {node.id for node in snapshot.nodes}:
             del self.memory.most_cards[gone]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.exceptions import RayError
 
-from telemetry.actor import alive_nodes, ensure_actor
+from telemetry.actor import ensure_actor, known_nodes
 from telemetry.cluster import NodeInfo
 from telemetry.snapshot import NodeSnapshot
 from telemetry.watch_config import TelemetryConfig
@@ -31,7 +31,7 @@ class RayCluster:
         self._running: asyncio.Future[tuple[NodeInfo, ...]] | None = None
 
     async def nodes(self) -> tuple[NodeInfo, ...]:
-        """The nodes that are alive; each has an actor, or will have at the next call.
+        """The nodes; each that is alive has an actor, or will have at the next call.
 
         While an earlier call still waits for Ray, this one waits for the same answer.
         """
@@ -63,8 +63,9 @@ class RayCluster:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _reconcile(self) -> tuple[NodeInfo, ...]:
-        nodes = alive_nodes()
-        self._handles = _ensure(self._config, nodes, self._handles)
+        nodes = known_nodes()
+        alive = tuple(node for node in nodes if node.fate == "alive")
+        self._handles = _ensure(self._config, alive, self._handles)
         return nodes
 
 

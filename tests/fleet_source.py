@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from telemetry.card_watch import ActiveAlert
-from telemetry.cluster import NodeInfo
+from telemetry.cluster import NodeFate, NodeInfo
 from telemetry.core.channels import ChannelCount
 from telemetry.core.export_state import Exports
+from telemetry.core.reader import CardSource
 from telemetry.core.recent import RecentStats
 from telemetry.core.sample import CardSample, SynthesisRecord, XidEvent
 from telemetry.core.window import AgedSample, Totals, merge_totals
@@ -39,13 +40,18 @@ class Fleet:
     faults: tuple[XidEvent, ...] = ()
     channels: tuple[ChannelCount, ...] = ()
     recent: tuple[RecentStats, ...] = ()
+    source: CardSource = "simulated"
+    fates: dict[str, NodeFate] = field(default_factory=dict)
 
     def clock(self) -> float:
         """Both clocks, of the watch and of the wall."""
         return self.now
 
     async def nodes(self) -> tuple[NodeInfo, ...]:
-        return tuple(NodeInfo(f"n{n}", f"host-{n}") for n in range(self.nodes_number))
+        return tuple(
+            NodeInfo(f"n{n}", f"host-{n}", self.fates.get(f"n{n}", "alive"))
+            for n in range(self.nodes_number)
+        )
 
     async def snapshot(self, node: str, since: float | None) -> NodeSnapshot:
         self.since.append(since)
@@ -64,7 +70,7 @@ class Fleet:
             node=node,
             host=node.replace("n", "host-"),
             taken_at=now,
-            source="simulated",
+            source=self.source,
             samples=samples,
             latest=latest,
             records=self.records if node == "n0" else (),

@@ -6,6 +6,9 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
+import pytest
+
+from telemetry import actor
 from telemetry.body import to_json
 from telemetry.cluster import FORGET_DEAD_S, ClusterView, NodeInfo
 from telemetry.core.replica_reports import ReplicaLoad
@@ -205,6 +208,20 @@ async def test_a_node_that_leaves_is_dead_for_a_while_and_then_gone() -> None:
     assert stale == {"a": False, "b": True}
     clock.now += FORGET_DEAD_S
     assert [node.id for node in (await view.gather()).nodes] == ["a"]
+
+
+def test_ray_s_reason_tells_a_node_that_was_taken_out_from_one_that_died(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reasons = [(True, 0), (False, 0), (False, 1), (False, 2), (False, 3), (False, 4)]
+    nodes = [
+        {"NodeID": f"n{at}", "NodeManagerHostname": "h", "Alive": alive, "DeathReason": reason}
+        for at, (alive, reason) in enumerate(reasons)
+    ]
+    monkeypatch.setattr(actor.ray, "nodes", lambda: nodes)
+    fates = [node.fate for node in actor.known_nodes()]
+    assert fates == ["alive", "died", "left", "died", "left", "left"]
+    assert [node.id for node in actor.alive_nodes()] == ["n0"]
 
 
 async def test_since_is_passed_on_and_holds_for_old_answers_too() -> None:

@@ -13,6 +13,7 @@ from telemetry.core.channels import ChannelCount
 from telemetry.core.export_state import ExportState
 from telemetry.core.ingress_reports import IngressReport
 from telemetry.core.messages import Message
+from telemetry.core.reader import CardSource
 from telemetry.core.recent import RecentStats
 from telemetry.core.sample import XidEvent
 from telemetry.core.thermal import DEFAULT_RULES
@@ -77,13 +78,33 @@ async def test_a_node_that_falls_silent_is_told_once_and_its_return_too() -> Non
 
 
 async def test_a_node_with_fewer_cards_than_before_is_told() -> None:
-    scene = Scene(Fleet(cards=4))
+    scene = Scene(Fleet(cards=4, source="nvml"))
     await scene.go(10)
     scene.fleet.cards = 3
     await scene.go(70)
     assert "fewer cards than before: host-0" in scene.titles
     (message,) = scene.posted
     assert message.urgent
+
+
+@pytest.mark.parametrize("before", ["simulated", "nvml"])
+async def test_other_settings_of_the_cards_leave_none_missing(before: CardSource) -> None:
+    scene = Scene(Fleet(cards=8, source=before))
+    await scene.go(10)
+    scene.fleet.cards, scene.fleet.source = 2, "simulated"
+    await scene.go(130)
+    assert scene.posted == []
+
+
+async def test_a_node_that_was_taken_out_is_not_missed_and_one_that_died_is() -> None:
+    scene = Scene(Fleet(3))
+    await scene.go(10)
+    scene.fleet.silent = {"n0", "n1"}
+    await scene.go(40)
+    assert {alert.subject for alert in scene.watch.alerts()} == {"n0", "n1"}
+    scene.fleet.fates = {"n0": "died", "n1": "left", "n2": "left"}
+    await scene.go(100)
+    assert {alert.subject for alert in scene.watch.alerts()} == {"n0"}
 
 
 async def test_speech_that_fails_over_the_fleet_is_told_and_a_window_that_empties_clears_it() -> (
