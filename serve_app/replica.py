@@ -111,7 +111,7 @@ class Speaker:
         self.permit = permit or Permit()
         self._clock, self._wall_clock = clock, wall_clock
         self._card, self._occupancy = card, Occupancy(clock())
-        self._busy = 0
+        self._busy, self._closed = 0, False
         self._places = Slots(engine.slots)
 
     @property
@@ -221,8 +221,8 @@ class Speaker:
         self.report_load()
 
     def report_load(self) -> None:
-        """Say again how busy this replica is; the node forgets replicas that fall silent."""
-        self._node.load(self._busy, self._engine.slots)
+        """Say again how busy this replica is, or goodbye; the node forgets who falls silent."""
+        self._node.load(self._busy, 0 if self._closed else self._engine.slots)
 
     def _tell(self, task: SpeakTask, watch: _Watch) -> None:
         watch.stop()
@@ -237,7 +237,8 @@ class Speaker:
 
     async def close(self) -> None:
         """Stop the engine; the node is told that nothing runs here any more."""
-        self._node.load(0, self._engine.slots)
+        self._closed = True
+        self.report_load()
         self._places.close()
         if self._card is not None:
             await self._card.close()

@@ -168,4 +168,9 @@ async def test_a_node_that_comes_late_guards_its_replica_all_the_same(
     async with asyncio.timeout(10):
         while ray.asked < 2:
             await asyncio.sleep(0.001)
+    actor.permit = Method("open")
     await replica.close()
+    speaker._change_load(-1)  # what was spoken ends behind it
+    link.flush()
+    goodbyes = [load for _, load in actor.told.calls[-2:] if load is not None]
+    assert [load.slots for load in goodbyes] == [0, 0]
