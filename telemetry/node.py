@@ -24,6 +24,7 @@ from telemetry.core.reader import CardReader, NoCards, Reading, UnknownCardError
 from telemetry.core.recent import RecentBook
 from telemetry.core.replica_reports import ReplicaLoad, ReplicaReports
 from telemetry.core.sample import SynthesisRecord, XidEvent
+from telemetry.core.signals import RECENT_S
 from telemetry.core.window import AgedSample, RecordBook, SampleWindow
 from telemetry.core.xid import XidBook
 from telemetry.nvml import NvmlCards
@@ -94,7 +95,7 @@ class NodeTelemetry:
         self._clock, self._wall = clock, wall
         self._lock = threading.Lock()
         self._window = SampleWindow()
-        self._xids = XidBook()
+        self._xids = XidBook(window_s=RECENT_S)
         self._book = RecordBook()
         self._models = ModelBook()
         self._recent = RecentBook()

@@ -29,7 +29,7 @@ class NodeSnapshot:
         totals: Sums over all syntheses since the node's telemetry started.
         loads: What its replicas do.
         problems: What is wrong, for people.
-        xids: Faults that the driver reported lately, repeats counted, oldest first.
+        xids: Faults of the last ten minutes, repeats in them counted, oldest first.
         models: What each model did since the node's telemetry started.
         guards: How much new work each card may take.
         alerts: What is on, critical ones first.

@@ -92,15 +92,16 @@ def card_signals(
         aged: Its newest sample.
         guard: Its guard.
         slowdown_onsets: From its :class:`OnsetCounter`.
-        xids: Faults of this card; those older than ``RECENT_S`` are left out. They count whether
-            or not it can still be read: a card that falls off its bus (Xid 79) can't.
+        xids: Faults of this card in the last ``RECENT_S``, repeats counted
+            (:meth:`~telemetry.core.xid.XidBook.events`). They count whether or not it can still be
+            read: a card that falls off its bus (Xid 79) can't.
         stale_after_s: Age from which a sample tells nothing but its age.
     """
     sample = aged.sample
     signals = {
         "sample_age_s": aged.age_s,
         "paused": float(guard.state == "paused"),
-        **_xid_signals(xids, sample.timestamp + aged.age_s),
+        **_xid_signals(xids),
     }
     if aged.age_s > stale_after_s:
         return signals
@@ -136,10 +137,10 @@ def synthesis_signals(recent: RecentStats) -> dict[str, float]:
     }
 
 
-def _xid_signals(xids: Iterable[XidEvent], now: float) -> dict[str, float]:
-    recent = [event for event in xids if now - event.timestamp <= RECENT_S]
+def _xid_signals(xids: Iterable[XidEvent]) -> dict[str, float]:
+    events = list(xids)
     return {
-        f"xid_{kind}": float(sum(event.count for event in recent if xid_class(event.xid) == kind))
+        f"xid_{kind}": float(sum(event.count for event in events if xid_class(event.xid) == kind))
         for kind in (XidClass.CRITICAL, XidClass.WARNING)
     }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -35,63 +35,64 @@ def xid_class(xid: int) -> XidClass:
     return _CLASSES.get(xid, XidClass.OTHER)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    at: float
-    event: XidEvent
+_Kind = tuple[str, int]
+"""Card and number."""
 
 
 class XidBook:
-    """Counts the repeats of each fault of each card, and forgets a fault that stays away.
+    """Counts the faults of a node's cards: those of the last minutes, and all.
 
     Plain state without clock, thread or lock: see :class:`~telemetry.core.window.SampleWindow`.
 
     Args:
-        forget_s: Seconds without a repeat after which a fault is no longer told.
-        most: Faults kept at most; the one that has stayed away longest leaves first.
+        window_s: How long a fault is told of by :meth:`events`.
+        most: Faults of that time that are remembered, and kinds of fault that are counted; the
+            oldest leave first. Of a storm beyond it only the end is counted as recent.
 
     Raises:
         ValueError: One of them leaves no room.
     """
 
-    def __init__(self, *, forget_s: float = 3_600.0, most: int = 128) -> None:
-        if forget_s <= 0 or most < 1:
+    def __init__(self, *, window_s: float = 600.0, most: int = 4096) -> None:
+        if window_s <= 0 or most < 1:
             raise ValueError(
-                f"a book of faults needs forget_s > 0 and most >= 1, got {forget_s}, {most}"
+                f"a book of faults needs window_s > 0 and most >= 1, got {window_s}, {most}"
             )
-        self._forget_s = forget_s
+        self._window_s = window_s
         self._most = most
-        self._entries: dict[tuple[str, int], _Entry] = {}
-        self._totals: dict[tuple[str, int], XidEvent] = {}
+        self._recent: deque[tuple[float, XidEvent]] = deque(maxlen=most)
+        self._totals: dict[_Kind, XidEvent] = {}
 
     def add(self, now: float, events: Iterable[XidEvent]) -> None:
         """Count *events*, which were seen at monotonic time *now*."""
         for event in events:
-            self._count(event)
-            known = self._entries.pop((event.uuid, event.xid), None)
-            before = known.event.count if known and now - known.at <= self._forget_s else 0
-            total = XidEvent(event.timestamp, event.uuid, event.xid, before + event.count)
-            self._entries[event.uuid, event.xid] = _Entry(now, total)
-            if len(self._entries) > self._most:
-                del self._entries[next(iter(self._entries))]
+            self._recent.append((now, event))
+            _count(self._totals, event)
+            if len(self._totals) > self._most:
+                del self._totals[next(iter(self._totals))]
 
     def events(self, now: float) -> tuple[XidEvent, ...]:
-        """The faults that are not forgotten at *now*, the last to repeat at the end."""
-        return tuple(e.event for e in self._entries.values() if now - e.at <= self._forget_s)
+        """The faults of the time up to *now*, each with its repeats in it, the last at the end."""
+        while self._recent and now - self._recent[0][0] > self._window_s:
+            self._recent.popleft()
+        found: dict[_Kind, XidEvent] = {}
+        for _, event in self._recent:
+            _count(found, event)
+        return tuple(found.values())
 
     @property
     def totals(self) -> tuple[XidEvent, ...]:
         """All that ever came of each fault of each card, with the time of its last one.
 
         It only grows, as a counter must, but for a card that was silent the longest while more
-        than eight times *most* different faults came.
+        than *most* different faults came.
         """
         return tuple(self._totals.values())
 
-    def _count(self, event: XidEvent) -> None:
-        key = (event.uuid, event.xid)
-        before = self._totals.pop(key, None)
-        count = event.count + (before.count if before is not None else 0)
-        self._totals[key] = XidEvent(event.timestamp, event.uuid, event.xid, count)
-        if len(self._totals) > 8 * self._most:
-            del self._totals[next(iter(self._totals))]
+
+def _count(counts: dict[_Kind, XidEvent], event: XidEvent) -> None:
+    """Add an event to the counts, where the last to repeat is at the end."""
+    kind = (event.uuid, event.xid)
+    before = counts.pop(kind, None)
+    count = event.count + (before.count if before is not None else 0)
+    counts[kind] = XidEvent(event.timestamp, event.uuid, event.xid, count)

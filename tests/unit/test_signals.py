@@ -88,11 +88,10 @@ def test_a_stale_or_lost_card_tells_only_that() -> None:
     }
 
 
-def test_faults_count_by_class_while_they_are_recent() -> None:
+def test_faults_count_by_class() -> None:
     xids = [
         XidEvent(990.0, "GPU-a", 79),
         XidEvent(400.5, "GPU-a", 48, count=2),
-        XidEvent(400.4, "GPU-a", 48),
         XidEvent(999.0, "GPU-a", 94, count=4),
         XidEvent(999.0, "GPU-a", 31, count=9),
     ]
