@@ -18,6 +18,7 @@ import torch
 import transformers
 from transformers import AutoProcessor, VibeVoiceForConditionalGeneration
 
+from serve_app.core.machine import Weights
 from serve_app.core.vram import ModelShape
 from serve_app.engines.base import CardMemory
 from serve_app.engines.vibevoice_diffusion import require_solver
@@ -33,9 +34,6 @@ DTYPES: Final[Mapping[str, torch.dtype]] = {
     "float16": torch.float16,
 }
 FRAME_SAMPLES: Final = 3200
-DEFAULT_MODEL: Final = "vibevoice/VibeVoice-1.5B-hf"
-"""The hub's name of the smaller checkpoint, as transformers' documentation gives it."""
-
 _SAMPLE_BYTES: Final = 1 << 20
 
 
@@ -62,10 +60,7 @@ class Checkpoint:
     @property
     def fetch_command(self) -> str:
         """The command that brings the weights."""
-        if self.revision:
-            folder = Path(self.model).name
-            return f"hf download {self.model} --revision {self.revision} --local-dir {folder}"
-        return f"hf download {DEFAULT_MODEL} --local-dir {self.model}"
+        return Weights(self.model, self.revision).fetch_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +177,8 @@ def _parts(checkpoint: Checkpoint) -> tuple[Any, Any]:
     if not folder.is_dir() and not checkpoint.revision:
         raise ConfigError(
             f"no folder {checkpoint.model!r}; fetch the weights with "
-            f"'{checkpoint.fetch_command}' and name the folder, or name a hub model together with "
-            "its revision",
+            f"'{checkpoint.fetch_command}' (COMMIT: one of the model's page) and name the folder, "
+            "or name a hub model together with its revision",
             "engine",
         )
     where = str(folder) if folder.is_dir() else checkpoint.model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from serve_app.checkup.session import slot_counts
 from serve_app.checkup.speak import speak_all
 from serve_app.checkup.tasks import check_tasks
 from serve_app.cli import app
+from serve_app.config import load_serve_file
 from serve_app.core.audio import bytes_from_pcm
 from serve_app.core.check import CardUse, Take, compare, speed, statement
 from serve_app.core.check_page import NO_CARD, page
@@ -461,6 +463,23 @@ class TestCommand:
         assert isinstance(done.exception, ConfigError)
         assert "No card to check" in str(done.exception)
         assert "--allow-cpu" in str(done.exception)
+
+    def test_the_production_config_names_the_command_for_its_weights(self, tmp_path: Path) -> None:
+        """And starts once they are there."""
+        pytest.importorskip("torch")
+        from tests.tiny_vibevoice import checkpoint
+
+        path = ROOT / "configs" / "vibevoice-1.5b.yaml"
+        asked = ["check-gpu", "--config", str(path), "-o", str(tmp_path), "--allow-cpu"]
+        done = CliRunner().invoke(app, asked)
+        assert isinstance(done.exception, ConfigError)
+        command = r"'hf download \S+ --revision COMMIT --local-dir /models/VibeVoice-1.5B-hf'"
+        assert re.search(command, str(done.exception))
+        options = load_serve_file(path).settings.engine_options
+        there = {"model": str(checkpoint()), "library": str(tmp_path), "device": "cpu"}
+        engine = create("vibevoice", {**options, **there})
+        assert (engine.slots, engine.info.voices, bool(engine.info.test_voice)) == (4, (), True)
+        asyncio.run(engine.close())
 
     def test_another_engine_is_refused(self) -> None:
         path = str(ROOT / "configs" / "local.yaml")

@@ -440,6 +440,15 @@ class TestWanted:
                 asked = wanted_of(path, load_serve_file(path).settings, {})
                 assert (asked.weights is None) == (asked.kind != "vibevoice")
 
+    def test_the_production_config_lacks_nothing_but_the_weights(self) -> None:
+        path = ROOT / "configs" / "vibevoice-1.5b.yaml"
+        asked = wanted_of(path, load_serve_file(path).settings, {})
+        (stop,) = reasons(examine(machine(asked)))
+        assert stop.do.startswith(
+            "hf download vibevoice/VibeVoice-1.5B-hf --revision COMMIT "
+            "--local-dir /models/VibeVoice-1.5B-hf"
+        )
+
     def test_voices_are_files(self, tmp_path: Path) -> None:
         there, gone = tmp_path / "a.wav", tmp_path / "b.wav"
         there.touch()

@@ -48,7 +48,7 @@ DIFFERENCES = {
         "configs/vibevoice-1.5b.yaml",
         {
             "http_options.host",
-            "applications.0.args.engine.options.model",
+            "applications.0.args.voices.path",
             "applications.0.args.replicas",
             "applications.0.args.access.keys",
             "applications.0.args.access.keys_file",

@@ -286,7 +286,7 @@ class TestCreate:
         assert create("vibevoice", options).info.revision != before
 
     def test_a_missing_model_names_the_command(self, options: dict[str, Any]) -> None:
-        with pytest.raises(ConfigError, match=r"hf download vibevoice/\S+ --local-dir /no/where"):
+        with pytest.raises(ConfigError, match=r"hf download \S+ --revision COMMIT .*/no/where"):
             create("vibevoice", {**options, "model": "/no/where"})
         hub = {**options, "model": "some/name", "revision": "abc123"}
         with pytest.raises(ConfigError, match="hf download some/name --revision abc123"):
