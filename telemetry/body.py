@@ -172,6 +172,9 @@ def _card(
         "guard": None if guard is None else guard.state,
         "guard_why": None if guard is None else guard.why,
         "guard_for_s": None if guard is None else guard.for_s,
+        "processes": None
+        if sample.processes is None
+        else [{"pid": one.pid, "mem_used": _mib(one.mem_bytes)} for one in sample.processes],
     }
 
 

@@ -33,12 +33,19 @@ class GpuEntry(TypedDict):
     error: str | None
 
 
+class ProcessEntry(TypedDict):
+    """A program that computes on a card; ``mem_used`` in MiB, null if the driver does not say."""
+
+    pid: int
+    mem_used: float | None
+
+
 class CardEntry(GpuEntry):
     """A card as it is now: its newest sample, how old that is, and its replicas' slots.
 
     ``throttle`` names what holds its clocks down, null if it does not tell; ``guard`` is what the
     thermal guard allows (``open``, ``eased`` or ``paused``, null without a guard) since
-    ``guard_for_s``, and ``guard_why`` the reason.
+    ``guard_for_s``, and ``guard_why`` the reason. ``processes`` is null if the card does not tell.
     """
 
     host: str
@@ -53,6 +60,7 @@ class CardEntry(GpuEntry):
     guard: str | None
     guard_why: str | None
     guard_for_s: float | None
+    processes: list[ProcessEntry] | None
 
 
 class InferenceEntry(TypedDict):

@@ -120,6 +120,11 @@ CARD_MIG = _card_state("vibevoice.gpu.mig", "1", "1 while the card is divided in
 CARD_PROCESSES = _card_state(
     "vibevoice.gpu.processes", "{process}", "Programs that compute on the card."
 )
+CARD_PROCESS_MEMORY = _card_state(
+    "vibevoice.gpu.processes.memory",
+    "By",
+    "Memory of the card that programs which compute on it hold, as far as the driver says.",
+)
 CARD_INFO = _card(
     "vibevoice.gpu.info",
     "{card}",
@@ -311,6 +316,7 @@ NODE_INSTRUMENTS = (
     CARD_ROWS_FAILED,
     CARD_MIG,
     CARD_PROCESSES,
+    CARD_PROCESS_MEMORY,
     CARD_INFO,
     CARD_SAMPLE_AGE,
     CARD_GUARD,

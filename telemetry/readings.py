@@ -131,6 +131,12 @@ def _rows(s: CardSample) -> list[Told]:
     ]
 
 
+def _process_memory(s: CardSample) -> int | None:
+    """Bytes that the programs hold which tell; 0 where there is no program."""
+    told = [one.mem_bytes for one in s.processes or () if one.mem_bytes is not None]
+    return sum(told) if told or s.processes == () else None
+
+
 def _info(s: CardSample) -> list[Told]:
     told = {"hw.driver_version": s.driver_version, "vibevoice.gpu.pci.bus_id": s.pci_bus_id}
     known = {name: value for name, value in told.items() if value is not None}
@@ -164,6 +170,7 @@ _SIGNALS: Final[Mapping[Instrument, Callable[[CardSample], list[Told]]]] = Mappi
         i.CARD_ROWS_FAILED: _one(lambda s: s.rows_failed),
         i.CARD_MIG: _one(lambda s: s.mig),
         i.CARD_PROCESSES: _one(lambda s: None if s.processes is None else len(s.processes)),
+        i.CARD_PROCESS_MEMORY: _one(_process_memory),
         i.CARD_INFO: _info,
     }
 )

@@ -29,6 +29,7 @@ _CARD_HEADS: Final = (
     "slowed",
     "memory",
     "power",
+    "card_energy",
     "faults",
 )
 _MODEL_HEADS: Final = ("model", "spoken", "failed", "causes", "audio", "rtf", "first", "queue")
@@ -142,6 +143,7 @@ def _card_row(card: CardFacts, words: dict[str, str]) -> list[str]:
         _DASH if card.slowed is None else f"{card.slowed:.1%}",
         _DASH if card.mem_fill is None else f"{card.mem_fill.high:.0%}",
         _mean_and_peak(card.power_w, "W"),
+        _DASH if card.energy_j is None else _kwh(card.energy_j),
         ", ".join(f"Xid {event.xid} x{event.count}" for event in card.xids) or _DASH,
     ]
 
@@ -176,9 +178,13 @@ def _percentile(sketch: Sketch, share: float, unit: str) -> str:
 def _energy(facts: ReportFacts, words: dict[str, str]) -> list[str]:
     if facts.energy_j is None:
         return []
-    line = f"{words['energy']}: {facts.energy_j / 3.6e6:.2f} kWh"
+    line = f"{words['energy']}: {_kwh(facts.energy_j)}"
     each = facts.energy_per_audio_minute_j
     return [line if each is None else f"{line}; {each:.0f} J {words['per_minute']}"]
+
+
+def _kwh(energy_j: float) -> str:
+    return f"{energy_j / 3.6e6:.2f} kWh"
 
 
 def _markdown_table(table: Table) -> str:

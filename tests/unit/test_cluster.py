@@ -12,7 +12,7 @@ from telemetry import actor
 from telemetry.body import to_json
 from telemetry.cluster import FORGET_DEAD_S, ClusterView, NodeInfo
 from telemetry.core.replica_reports import ReplicaLoad
-from telemetry.core.sample import CardSample, SynthesisRecord
+from telemetry.core.sample import CardProcess, CardSample, SynthesisRecord
 from telemetry.core.window import AgedSample, Totals, merge_totals
 from telemetry.snapshot import NodeSnapshot
 from tests.records import record
@@ -39,6 +39,7 @@ def card(node: str, at: float, index: int = 0) -> CardSample:
         mem_used_bytes=2048 * MIB,
         mem_total_bytes=81920 * MIB,
         temp_c=0.0,
+        processes=(CardProcess(7, 512 * MIB), CardProcess(8)),
     )
 
 
@@ -140,6 +141,7 @@ async def test_all_nodes_become_one_body_of_plain_json() -> None:
     newest = body["cards"][0]
     assert (newest["uuid"], newest["timestamp"], newest["host"]) == ("SIM-a-0", 3.0, "host-a")
     assert (newest["age_s"], newest["stale"], newest["busy"], newest["slots"]) == (0.5, False, 1, 2)
+    assert newest["processes"] == [{"pid": 7, "mem_used": 512.0}, {"pid": 8, "mem_used": None}]
     failed, spoken = body["inference"]
     assert failed["error"] == "engine_crashed"
     assert (spoken["output_duration"], spoken["inference_time"]) == (8.0, 2.0)

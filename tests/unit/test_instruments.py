@@ -167,6 +167,7 @@ def test_a_card_s_metrics_are_the_declared_ones_with_the_declared_attributes() -
     assert values(metrics["hw.gpu.utilization"]) == {"GPU-a": 0.25}
     assert values(metrics["hw.gpu.memory.usage"]) == {"GPU-a": 20 * GIB}
     assert values(metrics["hw.gpu.memory.utilization"]) == {"GPU-a": 0.25}
+    assert values(metrics["vibevoice.gpu.processes.memory"]) == {"GPU-a": GIB}
     places = values(metrics["hw.temperature"], "hw.sensor_location")
     assert places == {"gpu": 61.0, "memory": 70.0}
     limits = values(metrics["hw.temperature.limit"], "hw.limit_type")

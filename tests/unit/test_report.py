@@ -67,7 +67,8 @@ def report(
     book = ModelBook()
     for one in records:
         book.add(one)
-        book.used(one, energy_j_per_min)
+        if energy_j_per_min is not None:
+            book.used(one, energy_j_per_min)
     return ReportFacts(START, START + HOUR, cards, book.stats, ("card hot",), ())
 
 
@@ -91,7 +92,17 @@ def test_facts_are_those_of_the_hour() -> None:
     assert facts.least_margin_c == pytest.approx(25.0, abs=0.1)
     whole = report(facts)
     assert whole.energy_per_audio_minute_j == pytest.approx(400.0, rel=0.025)
-    assert "0.30 kWh" in to_markdown(whole, ThermalRules())
+    both = report(facts, facts_of(minutes=30))
+    for language, heading in (
+        ("en", "## Speech since the nodes' telemetry started"),
+        ("zh", "## 合成（自节点遥测启动以来）"),
+    ):
+        text = to_markdown(both, ThermalRules(), language)
+        rows = [line for line in text.splitlines() if line.startswith("| node-1 card 0")]
+        assert ["| 0.30 kWh |" in row for row in rows] == [True, False]
+        assert "| 0.15 kWh |" in rows[1]
+        assert "0.45 kWh" in text
+        assert heading in text
     assert advice(facts) == []
 
 
