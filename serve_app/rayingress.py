@@ -31,7 +31,6 @@ from serve_app.voice_desk import VoiceDesk
 from serve_app.voice_roster import LibraryReplicas, open_roster
 from serve_app.watching import report_schedule, telemetry_config
 from telemetry import logs
-from telemetry.body import to_json
 from telemetry.cluster import ClusterView
 from telemetry.otel import flush_spans, start_metrics
 from telemetry.ray_cluster import RayCluster
@@ -122,7 +121,7 @@ class IngressParts:
             settings,
             speech,
             listed,
-            self._metrics,
+            self._fleet.page,
             self._desk,
             stores=() if self._store is None else (self._store,),
             all_paused=self._capacity.all_paused,
@@ -178,9 +177,3 @@ class IngressParts:
             except RayError as error:
                 logger.warning("the cluster has no watch: %s", error)
             await asyncio.sleep(_WATCH_PERIOD_S)
-
-    async def _metrics(self, since: float | None) -> dict[str, Any]:
-        snapshot, alerts, channels = await asyncio.gather(
-            self._view.gather(since), self._fleet.alerts(), self._fleet.channels()
-        )
-        return dict(to_json(snapshot, alerts, channels))

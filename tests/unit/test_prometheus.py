@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -17,6 +19,7 @@ from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from serve_app import fleet_link
 from serve_app.fleet_link import FleetLink, Watch
 from serve_app.ingress import problems
 from serve_app.ingress.routes_metrics import router
@@ -286,6 +289,23 @@ async def test_an_ingress_tells_the_watch_how_long_its_requests_wait_as_soon_as_
     await asked.wait()
     telling.cancel()
     assert watch.reports[0] == IngressReport("i-1", "tts", 7.0)
+
+
+async def test_the_page_of_a_large_fleet_is_made_in_a_thread_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_in: list[int] = []
+
+    def noting(*args: Any) -> object:
+        made_in.append(threading.get_ident())
+        return to_json(*args)
+
+    monkeypatch.setattr(fleet_link, "to_json", noting)
+    page = await FleetLink(ClusterView(Fleet(1, 1)), FakeWatch()).page(None)
+    assert [alert["subject"] for alert in page["alerts"]] == ["n9"]
+    assert [card["uuid"] for card in page["cards"]] == ["SIM-n0-0"]
+    assert made_in != [threading.get_ident()]
+    assert len(made_in) == 1
 
 
 def test_the_routes_tell_metrics_history_and_report(
