@@ -233,7 +233,7 @@ class SpeechService:
         if order.script.characters > limit:
             raise InputTooLongError(
                 f"The input has {order.script.characters} characters; one request may carry "
-                f"{limit}. Submit it as a job (POST /v1/jobs), or send it in several requests.",
+                f"{limit}. Send it in several requests.",
                 "input",
             )
         if order.audio_format not in FORMATS:

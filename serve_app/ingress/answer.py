@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote
 
 from fastapi import Request, Response
 
 from serve_app.engines.base import EngineInfo
-from serve_app.errors import NotFoundError, ServeError
+from serve_app.errors import InputTooLongError, NotFoundError, ServeError
 from serve_app.ingress import sse
 from serve_app.ingress.bounded import ClosedStream, CutOffError
 from serve_app.ingress.gate import Caller, caller_of
 from serve_app.ingress.service import Service
 from serve_app.outcomes import Outcome
 from serve_app.speech import OpenStream, SpeechOrder
+
+JOB_ROUTE: Final = "POST /v1/jobs"
+"""Takes what is too long for one answer, where there are jobs."""
 
 
 class StreamCutError(CutOffError):
@@ -65,7 +68,13 @@ async def speak(
     Raises:
         ServeError: It could not start.
     """
-    stream = await _opened(service, order, engine, caller)
+    try:
+        stream = await _opened(service, order, engine, caller)
+    except InputTooLongError as error:
+        if service.jobs is None:
+            raise
+        told = f"{error.message} Or submit it as a job ({JOB_ROUTE})."
+        raise InputTooLongError(told, error.param) from None
     headers = _headers(stream.outcome)
     if not order.request_id:  # Serve's proxy adds the one that it made or was sent
         headers["x-request-id"] = stream.outcome.request_id

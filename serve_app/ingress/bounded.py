@@ -39,10 +39,12 @@ class BodyBounds:
     Args:
         body_bytes: Of any kind but uploads.
         upload_bytes: Of ``multipart/form-data``.
+        advice: What to do with more.
     """
 
     body_bytes: int = 2 * 2**20
     upload_bytes: int = 12 * 2**20
+    advice: str = "Send less."
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class Body:
         self._deadline_s = clock() + rules.whole_body_timeout_s
         self._most = bounds.upload_bytes if upload else bounds.body_bytes
         self._declared = headers.get("content-length", "")
+        self._advice = bounds.advice
         self._read_bytes = 0
         self._whole = False
         self.refused: ServeError | None = None
@@ -179,9 +182,7 @@ class Body:
         self._read_bytes = 0
 
     def _too_large(self) -> BodyTooLargeError:
-        return BodyTooLargeError(
-            f"The body is larger than {self._most} bytes. Send less, or a long script as a job."
-        )
+        return BodyTooLargeError(f"The body is larger than {self._most} bytes. {self._advice}")
 
 
 class Closing(Protocol):

@@ -18,6 +18,7 @@ from serve_app.ingress import (
     routes_monitor,
     routes_speech,
 )
+from serve_app.ingress.answer import JOB_ROUTE
 from serve_app.ingress.bounded import BodyBounds, GateRules
 from serve_app.ingress.gate import Gate
 from serve_app.ingress.jobs_body import body_bounds
@@ -90,4 +91,5 @@ def _with_jobs(rules: GateRules, service: Service) -> GateRules:
     largest = BodyBounds(
         max(usual.body_bytes, own.body_bytes), max(usual.upload_bytes, own.upload_bytes)
     )
-    return replace(rules, bodies_of={routes_jobs.PREFIX: largest})
+    advised = replace(usual, advice=f"Send less, or a long script as a job ({JOB_ROUTE}).")
+    return replace(rules, bodies=advised, bodies_of={routes_jobs.PREFIX: largest})

@@ -193,3 +193,12 @@ def test_what_stands_before_the_routes_is_told_of_each(url: str) -> None:
     for headers, status in ((text, 415), ({**HEADERS, "origin": "https://evil.example"}, 403)):
         answer = requests.post(f"{url}/v1/jobs", data=b"{}", headers=headers, timeout=30)
         assert answer.status_code == status
+
+
+def test_what_is_too_long_is_sent_to_jobs(url: str) -> None:
+    body = {"model": "tts-1", "voice": "alto"}
+    for text in ("x" * 5001, "x" * 3_000_000):
+        said = {**body, "input": text}
+        answer = requests.post(f"{url}/v1/audio/speech", json=said, headers=HEADERS, timeout=30)
+        assert answer.status_code == 413
+        assert "POST /v1/jobs" in answer.json()["error"]["message"]

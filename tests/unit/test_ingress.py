@@ -59,7 +59,7 @@ async def test_speaks_in_every_format(client: httpx.AsyncClient, audio_format: s
     [
         ({"input": ""}, 400, "speak"),
         ({"input": " ... "}, 400, "speak"),
-        ({"input": "x" * 5001}, 413, "/v1/jobs"),
+        ({"input": "x" * 5001}, 413, "in several requests"),
         ({"voice": "nobody"}, 400, "'alto', 'tenor'"),
         ({"response_format": "ogg"}, 400, "wav"),
         ({"model": "gpt-9"}, 404, "fake-1"),
@@ -296,3 +296,10 @@ async def test_a_long_name_is_not_told_again(client: httpx.AsyncClient) -> None:
         answer = await client.post("/v1/audio/speech", json={**BODY, field: value})
         assert answer.status_code == 400
         assert len(answer.content) < 1000
+
+
+async def test_nobody_is_sent_to_jobs_where_there_are_none(client: httpx.AsyncClient) -> None:
+    for text in ("x" * 5001, "x" * 3_000_000):
+        answer = await client.post("/v1/audio/speech", json={**BODY, "input": text})
+        assert answer.status_code == 413
+        assert "job" not in answer.text

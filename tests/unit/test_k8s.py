@@ -50,6 +50,7 @@ DIFFERENCES = {
             "http_options.host",
             "applications.0.args.voices.path",
             "applications.0.args.replicas",
+            "applications.0.args.jobs",  # they need a place that all pods reach and write to
             "applications.0.args.access.keys",
             "applications.0.args.access.keys_file",
             "applications.0.args.access.drain_timeout_s",
