@@ -73,10 +73,14 @@ class JobRules:
 
 
 class Io:
-    """Threads for calls that wait for the store, so that no event loop does; owned, closed."""
+    """Threads for calls that wait for the store, so that no event loop does; owned, closed.
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="job-store")
+    Args:
+        threads: Calls at once.
+    """
+
+    def __init__(self, threads: int = _IO_THREADS) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="job-store")
 
     async def __call__(self, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run *work* in a thread. A cancelled caller leaves it running to its end."""

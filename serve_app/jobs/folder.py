@@ -12,6 +12,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from inspect import signature
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any, Final
@@ -48,6 +49,8 @@ class Folder:
 
     Attributes:
         url, options: As given, for another process that opens the same one.
+        excludes: Whether :meth:`create` lets one of several callers win. The plain way of fsspec
+            looks first and then writes, so that several may.
 
     Raises:
         ConfigError: fsspec knows no such protocol, or its backend isn't installed.
@@ -61,6 +64,7 @@ class Folder:
         self._root = root.rstrip("/")
         self.url, self.options = url, dict(options or {})
         self._is_local = isinstance(self._fs, LocalFileSystem)
+        self.excludes = self._is_local or _excludes(type(self._fs))
         protocols = self._fs.protocol
         named = {protocols} if isinstance(protocols, str) else set(protocols)
         self._renames = self._is_local or not named.isdisjoint(_RENAMING)
@@ -123,8 +127,7 @@ class Folder:
     def create(self, path: str, data: bytes) -> bool:
         """Put a file in place unless there is one; returns whether it did.
 
-        Of several callers one wins, where the backend can tell: on a disk, and on object stores
-        with conditional writes.
+        Of several callers one wins where the backend can tell, see :attr:`excludes`.
 
         Raises:
             NotReadyError: The store can't be reached or is full.
@@ -285,6 +288,13 @@ class Folder:
 
 def _is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(_TEMPORARY)
+
+
+def _excludes(kind: type[Any]) -> bool:
+    """Whether a backend has a way of its own to create a file unless there is one."""
+    plain = fsspec.AbstractFileSystem.pipe_file
+    put = getattr(kind, "_pipe_file", kind.pipe_file)
+    return put is not plain and "mode" in signature(put).parameters
 
 
 def _sync(folder: Path) -> None:

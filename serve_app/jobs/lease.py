@@ -6,6 +6,10 @@ was released, or belongs to a process of this machine that is gone, or has not c
 ``ttl_s`` on the waiter's own clock; then it tries to create the next number, which only one of
 several can. No two machines' clocks are compared.
 
+Where the store can't tell the first of several (see ``Folder.excludes``), whoever made the file is
+a candidate only: it owns once it has read its own word back a while later, and loses if it reads
+another's. An owner reads its file before it renews it, for the same reason.
+
 The number is written into the name of every file that a runner writes later, and where two
 runners wrote the same thing the higher number counts. So a runner that was stopped and wakes up
 can do no harm, even in the moment before it notices.
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +30,8 @@ from serve_app.jobs.folder import Folder
 _FOLDER: Final = "owner"
 _SURE_SHARE: Final = 0.6
 """Part of the time to live for which an owner may write without having renewed."""
+_SETTLE_SHARE: Final = 0.2
+"""Part of it for which a candidate waits; several may have made the same file until then."""
 
 
 class LeaseLostError(NotReadyError):
@@ -52,6 +59,8 @@ class Lease:
         self._folder, self._clock, self._ttl_s, self._proc = folder, clock, ttl_s, proc
         self._holder = _holder(proc, os.getpid())
         self._number: int | None = None
+        self._nonce = ""
+        self._candidate: tuple[int, float] | None = None
         self._beat = 0
         self._sure_until_s = 0.0
         self._seen: tuple[bytes, float] | None = None
@@ -77,15 +86,33 @@ class Lease:
             NotReadyError: The store can't be reached.
         """
         newest = self._newest()
+        if self._candidate is not None:
+            number, made_s = self._candidate
+            if newest == number and self._is_own(number):
+                return self._settled(number, made_s)
+            self._candidate = None
         if newest and not self._is_free(newest):
             return False
-        asked_s = self._clock()
+        self._nonce, asked_s = uuid.uuid4().hex, self._clock()
         if not self._folder.create(_path(newest + 1), self._content()):
             return False
-        self._number, self._sure_until_s = newest + 1, asked_s + _SURE_SHARE * self._ttl_s
-        for number in self._numbers():
-            if number < newest:
-                self._folder.remove(_path(number))
+        if self._folder.excludes:
+            return self._own(newest + 1, asked_s)
+        self._candidate = (newest + 1, asked_s)
+        return False
+
+    def _settled(self, number: int, made_s: float) -> bool:
+        """A candidate becomes the owner once nobody can overwrite it any more."""
+        if self._clock() - made_s < _SETTLE_SHARE * self._ttl_s:
+            return False
+        self._candidate = None
+        return self._own(number, made_s)
+
+    def _own(self, number: int, asked_s: float) -> bool:
+        self._number, self._sure_until_s = number, asked_s + _SURE_SHARE * self._ttl_s
+        for older in self._numbers():
+            if older < number - 1:
+                self._folder.remove(_path(older))
         return True
 
     def renew(self) -> None:
@@ -98,7 +125,7 @@ class Lease:
         if self._number is None:
             raise LeaseLostError("this runner does not own the job store")
         asked_s = self._clock()
-        if self._newest() > self._number:
+        if self._newest() > self._number or not self._is_own(self._number):
             self._number = None
             raise LeaseLostError("another runner has taken over the job store")
         self._beat += 1
@@ -112,8 +139,15 @@ class Lease:
             NotReadyError: The store can't be reached or is full.
         """
         number, self._number = self._number, None
-        if number is not None and self._newest() == number:
+        if number is not None and self._newest() == number and self._is_own(number):
             self._folder.write(_path(number), self._content(released=True))
+
+    def _is_own(self, number: int) -> bool:
+        """Whether nobody else has written the file; one that is gone is nobody's."""
+        try:
+            return bool(_parsed(self._folder.read(_path(number))).get("nonce") == self._nonce)
+        except FileNotFoundError:
+            return True
 
     def _is_free(self, number: int) -> bool:
         try:
@@ -144,8 +178,8 @@ class Lease:
         return max(self._numbers(), default=0)
 
     def _content(self, *, released: bool = False) -> bytes:
-        said = {"holder": self._holder, "beat": self._beat, "released": released}
-        return json.dumps(said).encode()
+        said = {"holder": self._holder, "nonce": self._nonce, "beat": self._beat}
+        return json.dumps(said | {"released": released}).encode()
 
 
 def _path(number: int) -> str:

@@ -36,6 +36,7 @@ from serve_app.prepare import Ability
 
 logger = logging.getLogger(__name__)
 
+_LAST_SAVES_S = 5.0
 _RENEWALS = 5
 """In the time after which a silent runner is replaced."""
 
@@ -79,6 +80,7 @@ class JobRunner:
         clock = rules.speaking.clock
         self._ttl_s = lease_ttl_s
         self._lease = Lease(folder, clock, ttl_s=lease_ttl_s)
+        self._lease_io = Io(threads=1)  # slow takes must not hold up a renewal
         self._share = JobShare(slots, share or ShareRules(), clock)
         pool = FairPool(slots)
         self.flights = Flights(speak, pool, rules.speaking)
@@ -122,9 +124,12 @@ class JobRunner:
         await stopped(self._life)
         await self._halt()
         with suppress(NotReadyError):
+            if self._lost is None:
+                await self._save_last()
             if self._crew.cache is not None and self._ready.is_set():
                 await self._crew.io(self._crew.cache.save)
-            await self._crew.io(self._lease.release)
+            await self._lease_io(self._lease.release)
+        await self._lease_io.close()
         await self._crew.io.close()
 
     def health(self) -> None:
@@ -183,7 +188,7 @@ class JobRunner:
                 await self._pause(self._crew.rules.backoff_s)
 
     async def _acquire(self) -> bool:
-        return await self._crew.io(self._lease.acquire)
+        return await self._lease_io(self._lease.acquire)
 
     async def _adopt(self) -> bool:
         if self._crew.cache is not None:
@@ -195,7 +200,7 @@ class JobRunner:
         while True:
             await asyncio.sleep(self._ttl_s / _RENEWALS)
             try:
-                await self._crew.io(self._lease.renew)
+                await self._lease_io(self._lease.renew)
             except LeaseLostError as error:
                 self._lose(error.message)
                 return
@@ -207,9 +212,18 @@ class JobRunner:
         while True:
             await asyncio.sleep(self._crew.rules.tick_s)
             with suppress(NotReadyError):
-                for live in self._shelf.loaded:
-                    if live.id not in self._runs:
-                        await self._crew.save(live)
+                await self._save_idle()
+
+    async def _save_last(self) -> None:
+        """What ended in the last moment is written down while this runner still owns the store."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SAVES_S):
+                await self._save_idle()
+
+    async def _save_idle(self) -> None:
+        for live in self._shelf.loaded:
+            if live.id not in self._runs:
+                await self._crew.save(live)
 
     async def _tidy(self) -> None:
         """Remove what nobody needs, however long it takes; readers first have time to say so."""

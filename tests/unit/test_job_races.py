@@ -21,7 +21,7 @@ from serve_app.jobs.order import JobOrder
 from serve_app.jobs.records import JobRecord
 from serve_app.jobs.runner import JobRunner
 from serve_app.jobs.store import JobStore
-from tests.unit.job_scene import FAST, RULES, Cards, scene
+from tests.unit.job_scene import FAST, RULES, Cards, FailingFolder, scene
 
 SHORT = "One ship sails. It never comes back, and nobody knows why."
 SLOW = replace(FAST, first_chunk_s=0.05, real_time_factor=0.05)
@@ -190,6 +190,19 @@ def test_what_a_dead_runner_left_half_written_in_the_cache_goes(tmp_path: Path) 
     left.write_bytes(b"half")
     SegmentCache(Folder(str(tmp_path)), 1_000).load()
     assert not left.exists()
+
+
+async def test_what_ended_in_the_last_moment_is_written_down(tmp_path: Path) -> None:
+    full = True
+    folder = FailingFolder(str(tmp_path), lambda path: full and "/state." in path)
+    async with scene(folder, rules=replace(RULES, tick_s=1e9)) as here:
+        job_id = await here.submit(SHORT)
+        await here.done(job_id)
+        async with asyncio.timeout(20):
+            while job_id in here.runner._runs and not here.runner._runs._runs[job_id][1].done():
+                await asyncio.sleep(0.01)
+        full = False
+    assert JobStore(Folder(str(tmp_path)), lambda: 1).state(job_id).status is Status.COMPLETE
 
 
 async def test_a_store_that_is_slow_to_tidy_holds_up_nothing(
