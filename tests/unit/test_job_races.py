@@ -194,7 +194,7 @@ def test_what_a_dead_runner_left_half_written_in_the_cache_goes(tmp_path: Path) 
 
 async def test_what_ended_in_the_last_moment_is_written_down(tmp_path: Path) -> None:
     full = True
-    folder = FailingFolder(str(tmp_path), lambda path: full and "/state." in path)
+    folder = FailingFolder(str(tmp_path), lambda path: full and ".state." in path)
     async with scene(folder, rules=replace(RULES, tick_s=1e9)) as here:
         job_id = await here.submit(SHORT)
         await here.done(job_id)
