@@ -190,7 +190,7 @@ class Outcome:
 
 
 class Outcomes:
-    """The last streams by id.
+    """The last streams by caller and id.
 
     Args:
         limit: How many are remembered.
@@ -199,31 +199,37 @@ class Outcomes:
 
     def __init__(self, limit: int = 512, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit, self.clock = limit, clock
-        self._by_id: OrderedDict[str, Outcome] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Outcome] = OrderedDict()
         self._running: list[Outcome] = []
 
     def add(self, outcome: Outcome) -> None:
         """Remember a stream that starts; the oldest that no longer runs makes room."""
-        self._by_id[outcome.request_id] = outcome
+        key = outcome.caller, outcome.request_id
+        self._kept[key] = outcome
         self._running.append(outcome)
-        self._by_id.move_to_end(outcome.request_id)
-        while len(self._by_id) > self._limit:
-            ended = (key for key, kept in self._by_id.items() if kept.state != "running")
-            del self._by_id[next(ended, next(iter(self._by_id)))]
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._limit:
+            ended = (key for key, kept in self._kept.items() if kept.state != "running")
+            del self._kept[next(ended, next(iter(self._kept)))]
 
-    def get(self, request_id: str) -> Outcome | None:
-        """The stream of that id, if it is remembered."""
-        return self._by_id.get(request_id)
+    def get(self, request_id: str, caller: str) -> Outcome | None:
+        """The stream that *caller* calls so, if it is remembered: ids are each caller's own."""
+        return self._kept.get((caller, request_id))
+
+    def of_anyone(self, request_id: str) -> Outcome | None:
+        """The newest stream that anyone calls so, if one is remembered."""
+        found = (kept for kept in reversed(self._kept.values()) if kept.request_id == request_id)
+        return next(found, None)
 
     def all(self) -> tuple[Outcome, ...]:
         """Those remembered, oldest first."""
-        return tuple(self._by_id.values())
+        return tuple(self._kept.values())
 
     def next_end_s(self) -> int:
         """Whole seconds until a stream is likely to end, by how long the last ones took."""
         now_s = self.clock()
         running = self._still_running()
-        ended = [kept.wall_s for kept in self._by_id.values() if kept.wall_s is not None]
+        ended = [kept.wall_s for kept in self._kept.values() if kept.wall_s is not None]
         return next_end_s(
             ended[-_RATE_FROM:],
             [now_s - kept.started_s for kept in running],

@@ -245,7 +245,7 @@ class SpeechService:
         self._refuse_crowd(order)
 
     def _refuse_crowd(self, order: SpeechOrder) -> None:
-        known = self.outcomes.get(order.request_id)
+        known = self.outcomes.get(order.request_id, order.caller)
         if known is not None and known.state == "running":
             raise InvalidInputError(
                 f"Request id {order.request_id!r} belongs to a stream that still runs; send a new "

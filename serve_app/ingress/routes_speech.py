@@ -71,15 +71,17 @@ def router(service: Service) -> APIRouter:
     @routes.get("/speech/{request_id}")
     async def get_speech(request_id: str, request: Request) -> dict[str, Any]:
         """How a stream goes or went: progress, retries, doubtful parts, cards, its text's signs."""
-        outcome = service.speech.outcomes.get(request_id)
-        caller = known_caller(request)
-        if outcome is None or not (caller is None or caller.admin or outcome.caller == caller.name):
+        outcomes, caller = service.speech.outcomes, known_caller(request)
+        outcome = outcomes.get(request_id, name_of(caller))
+        if outcome is None and (caller is None or caller.admin):
+            outcome = outcomes.of_anyone(request_id)
+        if outcome is None:
             raise NotFoundError(
                 f"Request {request_id[:MAX_ID_CHARACTERS]!r} is not known here; only the last few "
                 "hundred are kept.",
                 "request_id",
             )
-        return outcome.to_json(service.speech.outcomes.clock())
+        return outcome.to_json(outcomes.clock())
 
     routes.include_router(routes_dialogue.router(service))
     return routes

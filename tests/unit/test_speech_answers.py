@@ -246,6 +246,30 @@ async def test_only_the_caller_and_admins_learn_how_a_stream_ended(
         assert (await client.get(url)).status_code == 200
 
 
+async def test_a_request_id_is_its_callers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    replicas = FakeReplicas(gate=asyncio.Event())
+    gate = gated(service(replicas), monkeypatch, characters=1000)
+    named = {"x-request-id": "one"}
+    async with client_of_app(gate.app) as client:
+        first = asyncio.create_task(client.post("/v1/audio/speech", json=PCM, headers=named))
+        async with asyncio.timeout(20):
+            while replicas.running < 1:
+                await asyncio.sleep(0)
+        twice = await client.post("/v1/audio/speech", json=PCM, headers=named)
+        assert twice.status_code == 400
+        team, gate.caller = gate.caller, Caller("others", False, KeyUsage(KeyLimits()))
+        assert replicas.gate is not None
+        replicas.gate.set()
+        longer = {**PCM, "input": LONG}
+        second = await client.post("/v1/audio/speech", json=longer, headers=named)
+        assert (second.status_code, (await first).status_code) == (200, 200)
+        theirs = (await client.get("/v1/audio/speech/one")).json()
+        gate.caller = team
+        ours = (await client.get("/v1/audio/speech/one")).json()
+        assert theirs["audio_s"] == pytest.approx(len(second.content) / 48_000, abs=1e-3)
+        assert ours["audio_s"] == pytest.approx(len((await first).content) / 48_000, abs=1e-3)
+
+
 async def test_without_a_gate_there_is_no_caller() -> None:
     app = FastAPI()
     app.include_router(routes_speech.router(service(FakeReplicas())))

@@ -62,7 +62,7 @@ async def test_a_request_that_no_card_has_taken_is_told_when_all_are_paused() ->
             await opening
         await fleet.left.wait()
     assert caught.value.retry_after_s == 7
-    outcome = fleet.speech.outcomes.get("asked")
+    outcome = fleet.speech.outcomes.get("asked", "")
     assert outcome is not None
     assert (outcome.state, outcome.error) == ("failed", "all cards are paused")
 
