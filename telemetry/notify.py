@@ -59,8 +59,9 @@ def sender(channel: Channel) -> Send:
     Raises:
         ChannelError: apprise can't read the channel's URL.
     """
-    # apprise writes whole URLs into its debug log.
+    # In their debug logs apprise writes whole URLs, and urllib3 paths, which hold webhooks' keys.
     logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.WARNING)
     NotificationManager().add(WeComRobot, schemas=SCHEMA, force=True)
     server = apprise.Apprise()
     if not server.add(channel.url):

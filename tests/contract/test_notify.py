@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,18 +28,39 @@ ALERT = Message("vibevoice-serve: ALERT: card very hot: node card 0", "[critical
 
 
 class MailBox:
-    """What an SMTP server was handed."""
+    """What an SMTP server was handed, and what it said to it."""
 
-    def __init__(self) -> None:
-        self.mails: list[Mail] = []
+    def __init__(self, answer: str = "250 OK") -> None:
+        self.mails, self._answer = list[Mail](), answer
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         self.mails.append(message_from_bytes(envelope.content))
-        return "250 OK"
+        return self._answer
 
 
 @contextmanager
-def web_server(answer: bytes = b'{"errcode": 0}') -> Iterator[tuple[int, list[dict[str, Any]]]]:
+def mail_server(box: MailBox) -> Iterator[int]:
+    """The port of a server that hands its mail to *box*."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(
+        box,
+        hostname="127.0.0.1",
+        port=port,
+        auth_require_tls=False,
+        authenticator=lambda *_: AuthResult(success=True),
+    )
+    controller.start()
+    try:
+        yield port
+    finally:
+        controller.stop()
+
+
+@contextmanager
+def web_server(
+    answer: bytes = b'{"errcode": 0}', status: int = 200
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """A server that answers every POST so, with what it was sent."""
     posts: list[dict[str, Any]] = []
 
@@ -46,7 +68,7 @@ def web_server(answer: bytes = b'{"errcode": 0}') -> Iterator[tuple[int, list[di
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             posts.append({"path": self.path, **json.loads(body)})
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
@@ -55,7 +77,7 @@ def web_server(answer: bytes = b'{"errcode": 0}') -> Iterator[tuple[int, list[di
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield server.server_port, posts
@@ -67,15 +89,9 @@ def web_server(answer: bytes = b'{"errcode": 0}') -> Iterator[tuple[int, list[di
 
 def test_e_mail() -> None:
     box = MailBox()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port)
-    controller.start()
-    try:
+    with mail_server(box) as port:
         url = f"mailto://127.0.0.1:{port}/?from=alerts@example.org&to=ops@example.org&mode=insecure"
         assert sender(Channel("mail", url))(ALERT)
-    finally:
-        controller.stop()
     (mail,) = box.mails
     assert mail["To"] == "ops@example.org"
     assert "card very hot" in str(mail["Subject"])
@@ -130,12 +146,22 @@ def test_a_wrong_url_is_refused_without_being_quoted() -> None:
     assert "hunter2" not in repr(channel)
 
 
-def test_secrets_reach_no_log(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wecombot://hunter2@127.0.0.1:{port}?tls=no",
+        "json://user:hunter2@127.0.0.1:{port}/hunter2?+token=hunter2",
+        "mailto://user:hunter2@127.0.0.1:{mail}/?from=a@example.org&to=b@example.org&mode=insecure",
+    ],
+)
+def test_secrets_reach_no_log(url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with web_server(b'{"errcode": 1}') as (port, _):
-        notifier = Notifier(
-            [Channel("wecom", f"wecombot://hunter2@127.0.0.1:{port}?tls=no")], waits_s=()
-        )
+    with (
+        web_server(b'{"errcode": 1}', status=500) as (port, _),
+        mail_server(MailBox("550 no")) as mail,
+    ):
+        channel = Channel("channel", url.format(port=port, mail=mail))
+        notifier = Notifier([channel], waits_s=())
         notifier.post(ALERT)
         wait_until(lambda: notifier.counts[0].failed == 1)
         notifier.close()
