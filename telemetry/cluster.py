@@ -18,6 +18,9 @@ from telemetry.snapshot import NodeSnapshot
 NodeState = Literal["ok", "slow", "failed", "dead"]
 NodeFate = Literal["alive", "left", "died"]
 
+ANSWERS_S = 2.0
+"""Longest time for which a look at all nodes waits for their answers."""
+
 FORGET_DEAD_S = 60.0
 """Seconds for which a node that left is still shown as dead."""
 
@@ -135,7 +138,9 @@ class ClusterView:
         self._left: frozenset[str] = frozenset()
         self._answers: dict[str, _Answer] = {}
 
-    async def gather(self, since: float | None = None, timeout_s: float = 2.0) -> ClusterSnapshot:
+    async def gather(
+        self, since: float | None = None, timeout_s: float = ANSWERS_S
+    ) -> ClusterSnapshot:
         """Ask every node, and return what has answered within *timeout_s*.
 
         Args:

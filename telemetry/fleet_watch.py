@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from telemetry.card_watch import ActiveAlert, active_alerts
@@ -31,6 +31,7 @@ from telemetry.fleet_report import ReportSchedule, fleet_facts, report_text, wri
 logger = logging.getLogger(__name__)
 
 PERIOD_S: Final = 2.0
+"""Between two looks; with the longest of them, a node that joins or leaves is seen within 5 s."""
 OVERLAP_S: Final = 3.0
 """How far a question reaches back behind the last one, apart from what nodes' clocks lag."""
 _MODEL: Final = "model:"
@@ -51,6 +52,7 @@ class FleetWatch:
         memory: What another watch has known before; new where nothing is.
         clock: Monotonic time, s.
         wall: Unix time, s.
+        sleep: Waits for so many seconds.
     """
 
     def __init__(
@@ -66,10 +68,11 @@ class FleetWatch:
         memory: FleetMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._view, self._thermal, self._post = view, thermal, post
         self._language, self._schedule = language, schedule
-        self._clock, self._wall = clock, wall
+        self._clock, self._wall, self._sleep = clock, wall, sleep
         self._channels = channels
         if memory is None:
             memory = FleetMemory(alerts, wall())
@@ -88,7 +91,7 @@ class FleetWatch:
                     await self.tick()
                 except Exception:
                     logger.exception("a look at the cluster failed; the watch goes on")
-                await asyncio.sleep(PERIOD_S)
+                await self._sleep(PERIOD_S)
         finally:
             self._view.close()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from telemetry.card_watch import ActiveAlert
-from telemetry.cluster import ClusterView
+from telemetry.cluster import ANSWERS_S, ClusterView, NodeInfo
 from telemetry.core.alert_rules import RULES
 from telemetry.core.channels import ChannelCount
 from telemetry.core.export_state import ExportState
@@ -75,6 +76,52 @@ async def test_a_node_that_falls_silent_is_told_once_and_its_return_too() -> Non
     await scene.go(20)
     assert len(scene.posted) == 2
     assert "OK again" in scene.posted[1].title
+
+
+class Changing(Fleet):
+    """A node joins, and later one leaves, in the worst moment: just behind a look at the list.
+
+    Every look takes as long as it may.
+    """
+
+    changed_at: float | None = None
+    followed_s: tuple[float, ...] = ()
+
+    async def nodes(self) -> tuple[NodeInfo, ...]:
+        listed = await super().nodes()
+        if self.changed_at is not None:
+            self.followed_s += (self.now - self.changed_at,)
+            self.changed_at = None
+        elif len(self.since) % 5 == 4:
+            self.nodes_number, self.changed_at = 5 - self.nodes_number, self.now
+        self.now += ANSWERS_S
+        return listed
+
+
+async def test_a_node_that_joins_or_leaves_is_followed_within_five_seconds() -> None:
+    fleet = Changing(2)
+    enough = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        fleet.now += seconds
+        if len(fleet.followed_s) >= 4:
+            enough.set()
+        await asyncio.sleep(0)
+
+    watch = FleetWatch(
+        ClusterView(fleet, clock=fleet.clock, wall=fleet.clock),
+        thermal=DEFAULT_RULES,
+        alerts=(),
+        post=lambda _message: None,
+        clock=fleet.clock,
+        wall=fleet.clock,
+        sleep=sleep,
+    )
+    watching = asyncio.create_task(watch.run())
+    await asyncio.wait_for(enough.wait(), 10)
+    watching.cancel()
+    assert fleet.nodes_number in {2, 3}
+    assert max(fleet.followed_s) <= 5.0
 
 
 async def test_a_node_with_fewer_cards_than_before_is_told() -> None:
