@@ -1,12 +1,13 @@
-"""What telemetry costs a synthesis: the same requests with all exporters on and with none, in turn.
+"""What telemetry costs a synthesis: the same requests with all of it on and with it off, in turn.
 
-On: OTLP metrics and all spans, of every process, to a receiver in this one. Off: no exporter; cards
-are sampled and syntheses counted all the same, which the benchmark ``sampler`` prices. Each variant
-gets a cluster and a driver of its own, since Ray's processes take their variables at their start;
-the variants alternate, so that a busy machine meets both. The simulated engine takes a card's
-time: its wall time tells. Piper works on the CPU, which noise moves far more than one per cent:
-beside the wall time stands the CPU time of the replicas and of the whole service for the same
-audio.
+On: cards are sampled and guarded as the config says, and OTLP metrics and all spans of every
+process go to a receiver in this one. Off: ``cards: none`` and no exporter, so that nothing is
+sampled, guarded, asked about or exported; what no setting switches off is that a node counts what
+its replicas speak. Each variant gets a cluster and a driver of its own, since Ray's processes take
+their variables at their start; the variants alternate, so that a busy machine meets both. The
+simulated engine takes a card's time: its wall time tells. Piper works on the CPU, which noise moves
+far more than one per cent: beside the wall time stands the CPU time of the replicas and of the
+whole service for the same audio.
 
 python -m tests.bench.telemetry_cost
 """
@@ -103,7 +104,8 @@ def _measured(load: Load, exporting: bool) -> list[Cost]:
         receiver = stack.enter_context(OtlpReceiver()) if exporting else None
         told = {} if receiver is None else {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
         stack.enter_context(_environment(told))
-        url = stack.enter_context(serving(load.config))
+        off: dict[str, str] = {} if exporting else {"cards": "none"}
+        url = stack.enter_context(serving(load.config, **off))
         client = stack.enter_context(httpx.Client(base_url=url, timeout=600))
         _speak(client, "A short text wakes everything up.")
         costs = [_cost(client, load.text) for _ in range(REQUESTS)]

@@ -161,14 +161,14 @@ def test_eight_cards_are_sampled_on_time_while_the_process_exports_to_a_dead_col
             OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
             OTEL_METRIC_EXPORT_INTERVAL="50",
         )
-        child("start_node", 0.2)
+        child("start_node", 1.0)
         child("export_node")
         assert hole.wait_for_victim(30)
-        for temp in range(60, 75):
+        for temp in range(60, 65):
             write_state(state, [replace(card, temp=temp) for card in fleet])
             wait_until(lambda: set(child("node")["temps"].values()) == {float(temp)})  # noqa: B023
         seen = child("node")
     assert len(seen["times"]) == CARDS
     for times in seen["times"].values():
-        assert len(times) >= 15
+        assert len(times) >= 5
         assert max(later - earlier for earlier, later in pairwise(times)) <= LATEST_S
