@@ -63,11 +63,14 @@ class Spoken:
     Args:
         parts: One, or several after a split.
         bad_takes, faults: What it took besides.
+        lacked_memory: It would have been another take on a card with more free memory: it is this
+            job's, and not the take of its key.
     """
 
     parts: tuple[Heard, ...]
     bad_takes: int
     faults: int
+    lacked_memory: bool = False
 
     @property
     def unheard(self) -> str:

@@ -187,7 +187,7 @@ class JobRun:
                 "Some segments could not be heard back, so that missing words may have gone "
                 f"unnoticed: {spoken.unheard}."
             )
-        else:
+        elif not spoken.lacked_memory:
             await self._remember(header, flac)
         return header, flac, spoken.parts[0].card
 

@@ -65,6 +65,7 @@ class SegmentSpeaker:
         self._flights, self._rules, self._listen = flights, rules, listen
         self._voices, self._options, self._owner, self._again = voices, options, owner, again
         self._bad_takes = self._faults = self._takes = 0
+        self._lacked_memory = False
 
     async def speak(self, planned: PlannedSegment) -> Spoken:
         """Speak it; returns the best there is.
@@ -74,7 +75,7 @@ class SegmentSpeaker:
             NothingWorksError, NotReadyError: The cards are at fault; try again later.
         """
         parts = await self._part(planned, 0)
-        return Spoken(tuple(parts), self._bad_takes, self._faults)
+        return Spoken(tuple(parts), self._bad_takes, self._faults, self._lacked_memory)
 
     async def _part(self, planned: PlannedSegment, splits: int) -> list[Heard]:
         best, cause = await self._whole(planned)
@@ -103,6 +104,7 @@ class SegmentSpeaker:
             except BadAudioError as error:
                 cause = error
             except EngineMemoryError as error:
+                self._lacked_memory = True
                 return best, error
             else:
                 if heard.info.kept and (best is None or rank([heard]) < rank([best])):

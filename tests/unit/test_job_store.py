@@ -27,6 +27,7 @@ from serve_app.core.plan import PlannedSegment
 from serve_app.core.segment import Boundary, Utterance, make_segment
 from serve_app.core.stitch import Stitcher, StitchRules
 from serve_app.engines.base import Chunk
+from serve_app.engines.simulated_faults import FaultRule
 from serve_app.errors import ConfigError, NotReadyError
 from serve_app.jobs.cache import SegmentCache
 from serve_app.jobs.folder import Folder
@@ -582,6 +583,18 @@ async def test_the_same_text_again_costs_nothing(tmp_path: Path) -> None:
         await at.done(job)
         segments = await at.runner.jobs.segments(job)
         assert segments[-1].end_s == pytest.approx(len(with_cache) / 48_000, abs=1e-6)
+
+
+async def test_a_split_for_lack_of_memory_is_not_the_take_of_its_key(tmp_path: Path) -> None:
+    short = FaultRule("oom", tag=1, times=2)
+    async with scene(tmp_path, [replace(FAST, faults=(short,))], cache_bytes=10**8) as at:
+        first = await at.submit()
+        await at.done(first)
+        assert [len(it.parts) for it in await at.runner.jobs.segments(first)][:3] == [1, 2, 1]
+        second = await at.submit()
+        view = await at.done(second)
+        assert view.cached == view.segments - 1
+        assert len((await at.runner.jobs.segments(second))[1].parts) == 1
 
 
 async def test_old_jobs_go_by_age_and_then_by_size(tmp_path: Path) -> None:
