@@ -30,8 +30,11 @@ from typing import Final
 from serve_app.core.spoken import (
     abbreviations,
     en_dates,
+    en_joints,
     en_measures,
+    en_names,
     en_numbers,
+    en_times,
     phones,
     roman,
     science,
@@ -61,12 +64,16 @@ _START = re.compile(
     rf"|[-−–+±~≈.('’‘（](?= ?[0-9.{CURRENCY_SIGNS}])|{zh_joints.TRIGGER})"
     rf"|(?P<symbol>{symbols.TRIGGER})"
 )
-_WORDS: Final = (*en_dates.MONTH_RULES, *abbreviations.RULES, *roman.RULES)
+_WORDS: Final = (*en_dates.MONTH_RULES, *en_times.WORD_RULES, *abbreviations.RULES, *roman.RULES)
 _FIGURES: Final[dict[Language, tuple[Rule, ...]]] = {
     "en": (
+        *en_joints.RULES,
+        *science.RULES["en"],
         *en_dates.RULES,
+        *en_times.RULES,
         *phones.RULES_EN,
         *en_measures.RULES,
+        *en_names.RULES,
         *en_numbers.RULES,
         *symbols.RULES["en"],
     ),
@@ -83,7 +90,7 @@ _FIGURES: Final[dict[Language, tuple[Rule, ...]]] = {
 }
 _RULES: Final[dict[Language, dict[str, tuple[Rule, ...]]]] = {
     "en": {
-        "word": (*en_measures.RULES[:1], *_WORDS, *abbreviations.RULES_EN),
+        "word": (*en_measures.RULES[:3], *_WORDS, *abbreviations.RULES_EN),
         "figure": _FIGURES["en"],
         "symbol": symbols.RULES["en"],
     },

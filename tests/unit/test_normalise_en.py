@@ -66,6 +66,46 @@ a 20-year-old | a twenty-year-old
 ５０％ of | fifty percent of
 ٣ | three
 ①②③ | one two three
+₹1,00,000 | one hundred thousand rupees
+12,34,000 ants | one million two hundred and thirty-four thousand ants
+1.234,56 in all | one thousand two hundred and thirty-four point five six in all
+Mix it 1:2:3. | Mix it one to two to three.
+It is 2-3x faster. | It is two to three times faster.
+10X growth | ten times growth
+5×(3+2) | five times (three plus two)
+the 4x100m relay | the four by one hundred metres relay
+9.11 × 10^-31 kg | nine point one one times ten to the power of minus thirty-one kilograms
+3×10⁸ m/s | three times ten to the power of eight metres per second
+5-3=2 | five minus three equals two
+10/2=5 | ten divided by two equals five
++/- 5 | plus or minus five
+1/10th of it | one tenth of it
+2-1/2 cups | two and a half cups
+S01E05 | S zero one E zero five
+Only <5% failed. | Only less than five percent failed.
+Over >90% passed. | Over more than ninety percent passed.
+ages ≥18 and ≤65 | ages at least eighteen and at most sixty-five
+p<.001 | p is less than point zero zero one
+x>5 | x is greater than five
+I <3 you | I heart you
+File > Save | File Save
+a <b>5</b> | a b five b
+They won 112-108. | They won one hundred and twelve to one hundred and eight.
+a 50-50 chance | a fifty fifty chance
+a BP of 120/80 | a BP of one hundred and twenty over eighty
+Genesis 1:1 | Genesis one one
+Matthew 5:3-12 | Matthew five three to twelve
+10.0.0.1:8080 | ten dot zero dot zero dot one colon eight zero eight zero
+The zip is 90210. | The zip is nine zero two one zero.
+my PIN 1984 | my PIN one nine eight four
+order #12345 | order number one two three four five
+Error 404 | Error four oh four
+flight BA2490 | flight BA twenty-four ninety
+an A380 | an A three eighty
+1080p video | ten eighty p video
+100K followers | one hundred thousand followers
+a 10K race | a ten K race
+1.2bn people | one point two billion people
 """
 
 DATES = """
@@ -124,6 +164,26 @@ at 3 p.m. Monday | at three PM Monday
 It is 3 p.m. | It is three PM.
 from nine a.m. till six | from nine AM till six
 At 10:30:15 | At ten thirty and fifteen seconds
+In 05/2021 we moved. | In May twenty twenty-one we moved.
+In 2021-05 we moved. | In May twenty twenty-one we moved.
+the 2010-11 season | the twenty ten to eleven season
+the 2008-09 crisis | the two thousand and eight to oh nine crisis
+The 2023/24 season | The twenty twenty-three to twenty-four season
+the 1980s-90s | the nineteen eighties to nineties
+5th–6th centuries | fifth to sixth centuries
+class of '99 | class of ninety-nine
+Q4 2024 results | Q four twenty twenty-four results
+in the year 2525 | in the year twenty-five twenty-five
+(b. 1950, d. 1999) | (born nineteen fifty, died nineteen ninety-nine)
+Mon-Fri | Monday to Friday
+Mon 5 May | Monday the fifth of May
+Jan–Mar 2020 | January to March twenty twenty
+It took 1:02:03. | It took one hour two minutes three seconds.
+1:02:03 | one hour two minutes three seconds
+at 1:02:03 | at one oh two and three seconds
+The flight takes 2h30m. | The flight takes two hours thirty minutes.
+1h 5m 3s | one hour five minutes three seconds
+at 0900 hours | at oh nine hundred hours
 """
 
 MEASURES = """
@@ -168,6 +228,32 @@ It is 6 ft. He left. | It is six feet. He left.
 16GB | sixteen gigabytes
 2.4 GHz | two point four gigahertz
 the k8s docs | the k eight s docs
+€1.234,56 | one thousand two hundred and thirty-four euros and fifty-six cents
+€9,99 | nine euros and ninety-nine cents
+1.234,56 € | one thousand two hundred and thirty-four euros and fifty-six cents
+$1,234.56 | one thousand two hundred and thirty-four dollars and fifty-six cents
+3,5 % | three point five percent
+1,2,3% | one,two,three percent
+NT$100 | one hundred New Taiwan dollars
+R$10 | ten reais
+Rs. 500 | five hundred rupees
+₹5 lakh | five lakh rupees
+HK$20 | twenty Hong Kong dollars
+$1.5M–$2M | one point five million dollars to two million dollars
+a $3.5-million budget | a three point five million dollar budget
+$82.50/bbl | eighty-two dollars and fifty cents per barrel
+70 m.p.h. | seventy miles per hour.
+70 m.p.h. winds | seventy miles per hour winds
+5 kg–10 kg | five kilograms to ten kilograms
+30 cm x 20 cm | thirty centimetres by twenty centimetres
+12' x 10' | twelve feet by ten feet
+8.5 x 11 in | eight point five by eleven inches
+5 ft 10 in; | five feet ten inches;
+I'm 5'11. | I'm five feet eleven inches.
+a 55" TV | a fifty-five inch TV
+10 sq. ft. of it | ten square feet of it
+12 pt type | twelve points type
+40.7° N | forty point seven degrees north
 """
 
 WORDS = """
@@ -242,6 +328,13 @@ B2B | B to B
 H₂O and H2O | H two O and H two O
 Well... no… | Well... no…
 state-of-the-art - really | state-of-the-art - really
+Mr. & Mrs. Smith | Mister and Missus Smith
+Approx. 5 people | Approximately five people
+Roe v. Wade | Roe versus Wade
+max. 5 people | maximum five people
+Apt. 4B | Apartment four B
+part no. A-12 | part number A-twelve
+b/c of it | because of it
 """
 
 WEB = """
@@ -269,6 +362,12 @@ Read Node.js docs | Read Node dot js docs
 A → B | A to B
 a -> b | a to b
 x >= 5 | x is at least five
+Call 911. | Call nine one one.
+Dial 112 now | Dial one one two now
+Call 100 people | Call one hundred people
+ext. 405 | extension four zero five
+#100DaysOfCode | hashtag one hundred Days Of Code
+/etc/hosts | slash e t c slash hosts
 """
 
 

@@ -31,7 +31,8 @@ _PHRASES: Final = {
 _NEVER_LAST: Final = {
     "e.g": "for example", "i.e": "that is", "E.g": "For example", "I.e": "That is",
     "vs": "versus", "cf": "compare", "viz": "namely", "a.k.a": "also known as",
-    "approx": "approximately", "incl": "including", "excl": "excluding", "esp": "especially",
+    "approx": "approximately", "Approx": "Approximately", "v": "versus",
+    "incl": "including", "excl": "excluding", "esp": "especially",
     "avg": "average", "est": "established", "tel": "telephone", "Tel": "Telephone",
 }  # fmt: skip
 _NUMBERED: Final = {
@@ -42,7 +43,10 @@ _NUMBERED: Final = {
     "sec": "section", "Eq": "Equation", "eq": "equation", "Art": "Article", "art": "article",
     "Pt": "Part", "pt": "part", "p": "page", "P": "Page", "pp": "pages", "Pp": "Pages",
     "Op": "Opus", "op": "opus", "ca": "circa", "c": "circa", "ext": "extension",
-    "Ext": "Extension", "Bk": "Book", "bk": "book",
+    "Ext": "Extension", "max": "maximum", "min": "minimum", "Apt": "Apartment",
+    "apt": "apartment", "Ste": "Suite", "Rm": "Room", "Bldg": "Building", "para": "paragraph",
+    "b": "born", "d": "died", "fl": "flourished", "Est": "Established", "Avg": "Average",
+    "Bk": "Book", "bk": "book",
 }  # fmt: skip
 _SAINT_NAMES: Final = (
     "Albans Andrew Andrews Anne Augustine Barts Bernard Catherine Catharines Francis George "
@@ -55,9 +59,11 @@ _STREET_BEFORE = re.compile(
     r"(?:\b(?!(?:The|In|At|On|Mount|Near|From|Of|And|But|To)\b)[A-Z]\w*|\d(?:st|nd|rd|th)) $"
 )
 _SAINT_NEXT = re.compile(r" (?P<name>[A-Z][a-z]+)")
-_NAME_NEXT: Final = r"(?= [A-Z(“\"‘'])"
+_NAME_NEXT: Final = r"(?= [A-Z(“\"‘']| (?:&|and) (?:Mrs|Ms|Dr|Prof)\b)"
 _BRANDS: Final = {"C++": "C plus plus", "C#": "C sharp", "F#": "F sharp", "G++": "G plus plus"}
-_SLASHED: Final = {"w/o": "without", "w/": "with"}
+_SLASHED: Final = {
+    "w/o": "without", "w/": "with", "b/c": "because", "c/o": "care of", "w/in": "within",
+}  # fmt: skip
 
 
 def _words(table: dict[str, str]) -> str:
@@ -69,7 +75,7 @@ def _title(match: re.Match[str]) -> str | None:
     name = match["title"]
     if name == "Dr" and _is_drive(match):
         return f"Drive{full_stop(match)}"
-    if not re.match(_NAME_NEXT, after(match, 3)):
+    if not re.match(_NAME_NEXT, after(match, 12)):
         ends = full_stop(match)
         return f"{_TITLES[name]}{ends}" if ends and name in _BARE_TITLES else None
     return _TITLES[name]
@@ -98,18 +104,29 @@ def _named(match: re.Match[str]) -> str | None:
     return _NAMED[match["name"]] + full_stop(match, strict=True)
 
 
-def _phrase(match: re.Match[str]) -> str:
+def _phrase(match: re.Match[str]) -> str | None:
+    """A phrase; *etc* in a path is a name."""
+    if before(match, 1) in {"/", "\\"}:
+        return None
     return _PHRASES[match["phrase"]] + full_stop(match)
 
 
-def _never_last(match: re.Match[str]) -> str:
+def _never_last(match: re.Match[str]) -> str | None:
     """Short forms before more of the sentence; a dot only at the end of everything."""
+    if match["never"] == "v" and not (
+        re.search(r"\b[A-Z][\w.]+ $", before(match)) and re.match(r" [A-Z]", after(match))
+    ):
+        return None
     ends = match[0].endswith(".") and not after(match, 1).strip() and not after(match)
     return _NEVER_LAST[match["never"]] + ("." if ends else "")
 
 
 def _numbered(match: re.Match[str]) -> str | None:
     name = match["numbered"]
+    if name == "min" and re.search(r"\d ?$", before(match)):
+        return None
+    if name in {"b", "d", "fl"} and not re.match(r" ?\d{4}\b", after(match)):
+        return None
     if name in {"c", "ca"} and not re.match(r" ?\d{3,4}", after(match)):
         return None
     space = "" if re.match(r"\s", after(match, 1)) else " "
@@ -131,7 +148,9 @@ RULES: Final = (
     Rule(Kind.ABBREVIATION, re.compile(r"St(?:\.|(?= [A-Z]))"), _saint),
     Rule(
         Kind.ABBREVIATION,
-        re.compile(rf"(?P<numbered>{_words(_NUMBERED)})\.(?= ?\d| (?:[IVXLC]{{2,}}|[VX])\b)"),
+        re.compile(
+            rf"(?P<numbered>{_words(_NUMBERED)})\.(?= ?\d| [A-Z]-?\d| (?:[IVXLC]{{2,}}|[VX])\b)"
+        ),
         _numbered,
     ),
     Rule(Kind.ABBREVIATION, re.compile(rf"(?P<name>{_words(_NAMED)})\."), _named),
@@ -153,8 +172,8 @@ RULES: Final = (
     Rule(Kind.ABBREVIATION, re.compile(r"[A-Z]{1,3}&[A-Z]{1,3}(?!\w)"), _and),
     Rule(
         Kind.ABBREVIATION,
-        re.compile(rf"(?:{_words(_SLASHED)})(?= ?[a-zA-Z])"),
-        lambda match: _SLASHED[match[0]] + ("" if after(match, 1) == " " else " "),
+        re.compile(r"(?:w/o|w/in|b/c|c/o)(?![\w/])|w/(?= ?(?!o\b)[a-zA-Z])"),
+        lambda match: _SLASHED[match[0]] + (" " if after(match, 1).isalpha() else ""),
     ),
     Rule(
         Kind.ABBREVIATION,

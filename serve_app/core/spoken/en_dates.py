@@ -1,32 +1,23 @@
-"""English readings of dates and times of day."""
+"""English readings of dates: days, months, years, decades."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from serve_app.core.spoken import numbers_en
+from serve_app.core.spoken.calendar_en import DAYS, MONTH_TEXT, MONTHS, SHORT_MONTHS
+from serve_app.core.spoken.en_times import AP, clock
 from serve_app.core.spoken.rule import TO, Kind, Rule, before, full_stop
 
-_MONTH_NAMES: Final = (
-    "January February March April May June July August September October November December"
-)
-MONTHS: Final = tuple(_MONTH_NAMES.split())
-_SHORT: Final = {"Sept": "September"} | {month[:3]: month for month in MONTHS}
-_DAYS: Final = {
-    "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday",
-    "Thur": "Thursday", "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
-}  # fmt: skip
-_MONTH: Final = rf"(?:(?P<full>{'|'.join(MONTHS)})\b|(?P<short>{'|'.join(_SHORT)})\b(?P<dot>\.?))"
-_MONTH_TEXT: Final = rf"(?:{'|'.join([*MONTHS, 'Sept', *_SHORT])})\b"
-_AP: Final = r"(?:[ap]\.m\.|[AP]\.M\.|[ap]m\b|[AP]M\b)"
-_ZONE = re.compile(
-    r"\s+(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|\s+[A-Z]{2,4}\b|\s+(?:" + _MONTH_TEXT + ")"
+_MONTH: Final = (
+    rf"(?:(?P<full>{'|'.join(MONTHS)})\b|(?P<short>{'|'.join(SHORT_MONTHS)})\b(?P<dot>\.?))"
 )
 
 
 def _month_name(match: re.Match[str]) -> str:
-    return match["full"] or _SHORT[match["short"]]
+    return match["full"] or SHORT_MONTHS[match["short"]]
 
 
 def _valid(year: int, month: int, day: int) -> bool:
@@ -43,7 +34,7 @@ def _big_end(match: re.Match[str]) -> str | None:
         return None
     words = _spoken(year, month, day)
     if match["hour"]:
-        words += ", " + _clock(int(match["hour"]), match["minute"], half=False)
+        words += ", " + clock(int(match["hour"]), match["minute"], half=False)
         words += " UTC" if match["zone"] else ""
     return words
 
@@ -60,6 +51,23 @@ def _small_end(match: re.Match[str]) -> str | None:
     if match["sep"] == "." or first > 12:
         month, day = second, first
     return _spoken(year, month, day) if _valid(year, month, day) else None
+
+
+def _season(match: re.Match[str]) -> str | None:
+    """A year and the next one: twenty twenty-three to twenty-four."""
+    year, following = int(match["y"]), match["y2"]
+    if int(following) != (year + 1) % 10 ** len(following):
+        return None
+    end = numbers_en.year(year + 1) if len(following) == 4 else numbers_en.short_year(following)
+    return f"{numbers_en.year(year)} to {end}"
+
+
+def _month_of_year(match: re.Match[str]) -> str | None:
+    """A month in figures; where it may be the end of a span of years, it is left to that."""
+    month = int(match["m"])
+    if match["sep"] == "-" and month > int(match["y"]) % 100:
+        return None
+    return f"{MONTHS[month - 1]} {numbers_en.year(int(match['y']))}"
 
 
 def _year_part(match: re.Match[str]) -> str:
@@ -98,58 +106,19 @@ def _month_alone(match: re.Match[str]) -> str | None:
 def _weekday(match: re.Match[str]) -> str | None:
     if match["day"] in {"Sat", "Sun", "Wed"} and match["date"] is None:
         return None
-    return _DAYS[match["day"]] + full_stop(match)
+    return DAYS[match["day"]] + full_stop(match)
 
 
-def _clock(hour: int, minute: str | None, *, half: bool) -> str:
-    """A time of day; *half* says that AM or PM follows."""
-    head = numbers_en.cardinal(hour)
-    if minute is None:
-        return head
-    if minute != "00":
-        number = numbers_en.cardinal(int(minute))
-        return f"{head} oh {number}" if minute[0] == "0" else f"{head} {number}"
-    if half:
-        return head
-    if hour in {0, 24}:
-        return "midnight"
-    return f"{head} o'clock" if hour <= 12 else f"{head} hundred"
+def _names_between(table: dict[str, str]) -> Callable[[re.Match[str]], str]:
+    def read(match: re.Match[str]) -> str:
+        return f"{table[match['first']]} to {table[match['last']]}{full_stop(match)}"
+
+    return read
 
 
-def _half(written: str | None) -> str:
-    return f" {written[0].upper()}M" if written else ""
-
-
-def _span(match: re.Match[str]) -> str | None:
-    """Two times; the second has to be AM or PM, or both have to have minutes."""
-    if not (match["p2"] or (match["m1"] and match["m2"])):
-        return None
-    if max(int(match["h1"]), int(match["h2"])) > 24:
-        return None
-    half = bool(match["p2"])
-    start = _clock(int(match["h1"]), match["m1"], half=half) + _half(match["p1"])
-    end = _clock(int(match["h2"]), match["m2"], half=half) + _half(match["p2"])
-    return f"{start} to {end}{_stop(match)}"
-
-
-def _time(match: re.Match[str]) -> str | None:
-    half = match["p1"] or match["p2"]
-    if int(match["h"]) > 24:
-        return None
-    words = _clock(int(match["h"]), match["m1"] or match["m2"], half=bool(half))
-    return words + _half(half) + _stop(match)
-
-
-def _stop(match: re.Match[str]) -> str:
-    """The end of a sentence in the dot of ``p.m.``; a day or a zone behind it goes on."""
-    return "" if _ZONE.match(match.string, match.end()) else full_stop(match)
-
-
-def _with_seconds(match: re.Match[str]) -> str:
-    seconds = int(match["s"])
-    unit = "second" if seconds == 1 else "seconds"
-    words = _clock(int(match["h"]), match["m"], half=False)
-    return f"{words} and {numbers_en.cardinal(seconds)} {unit}{_half(match['p'])}"
+def _decades(match: re.Match[str]) -> str:
+    first, last = numbers_en.decade(int(match["d"])), numbers_en.decade(int(match["d2"]))
+    return f"{first} to {last}"
 
 
 def _decade(match: re.Match[str]) -> str | None:
@@ -163,9 +132,20 @@ def _decade(match: re.Match[str]) -> str | None:
 
 
 _YEAR: Final = r"(?:,? (?P<y>\d{4})(?![\d:%]|[-/,.]\d))?"
-_NO_MORE: Final = rf"(?![\d:%/°]|,\d{{3}}|\.\d| ?{_AP})"
+_NO_MORE: Final = rf"(?![\d:%/°]|,\d{{3}}|\.\d| ?{AP})"
+
+_MONTHS_SAID: Final = {month: month for month in MONTHS} | SHORT_MONTHS
 
 MONTH_RULES: Final = (
+    *(
+        Rule(
+            Kind.DATE,
+            re.compile(rf"(?P<first>{names})\.?[-–—](?P<last>{names})(?![A-Za-z-])(?:\.(?! ?\d))?"),
+            _names_between(table),
+        )
+        for table in (DAYS, _MONTHS_SAID)
+        for names in ["|".join(sorted(table, key=len, reverse=True))]
+    ),
     Rule(
         Kind.DATE,
         re.compile(
@@ -178,24 +158,57 @@ MONTH_RULES: Final = (
     Rule(Kind.DATE, re.compile(_MONTH), _month_alone),
     Rule(
         Kind.DATE,
-        re.compile(rf"(?P<day>{'|'.join(_DAYS)})\.(?P<date>(?=,? (?:{_MONTH_TEXT}|\d)))?"),
+        re.compile(rf"(?P<day>{'|'.join(DAYS)})\.(?P<date>(?=,? (?:{MONTH_TEXT}|\d)))?"),
         _weekday,
     ),
     Rule(
-        Kind.TIME,
-        re.compile(r"(?<=[a-z] )[ap]\.m\."),
-        lambda match: f"{match[0][0].upper()}M{_stop(match)}",
+        Kind.DATE,
+        re.compile(
+            rf"(?P<day>{'|'.join(DAYS)})(?=,? (?:\d{{1,2}}(?:st|nd|rd|th)? {MONTH_TEXT}"
+            rf"|{MONTH_TEXT}\.? \d))"
+        ),
+        lambda match: DAYS[match["day"]],
     ),
 )
 """Tried at the name of a month or day."""
 
-MONTH_TRIGGERS: Final = (*MONTHS, *_SHORT, *_DAYS)
+MONTH_TRIGGERS: Final = (*MONTHS, *SHORT_MONTHS, *DAYS)
 
 RULES: Final = (
     Rule(
         Kind.DATE,
+        re.compile(
+            r"(?<![A-Za-z0-9])['’‘]?(?P<d>\d0|1\d\d0|20\d0)['’]?s[-–—]['’‘]?"
+            r"(?P<d2>\d0|1\d\d0|20\d0)['’]?s\b"
+        ),
+        _decades,
+    ),
+    Rule(
+        Kind.DATE,
+        re.compile(r"(?P<y>(?:1[5-9]|20)\d\d)[-–/](?P<y2>\d{4}|\d\d)(?![\d/]|[-.]\d)"),
+        _season,
+    ),
+    Rule(
+        Kind.DATE,
+        re.compile(
+            r"(?<![\d/-])(?P<m>0?[1-9]|1[0-2])(?P<sep>/)(?P<y>(?:19|20)\d\d)(?![\d/]|[-.]\d)"
+        ),
+        _month_of_year,
+    ),
+    Rule(
+        Kind.DATE,
+        re.compile(r"(?<![\d/-])(?P<y>(?:19|20)\d\d)(?P<sep>-)(?P<m>0[1-9]|1[0-2])(?![\w/-]|\.\d)"),
+        _month_of_year,
+    ),
+    Rule(
+        Kind.DATE,
         re.compile(r"(?<![A-Za-z0-9])['’‘]?(?P<d>\d{1,3}0)['’]?s\b"),
         _decade,
+    ),
+    Rule(
+        Kind.DATE,
+        re.compile(r"(?:(?<![^\s(])|(?<=[QH][1-4]))['’](?P<y>\d\d)(?![\w'’%-]|[.,]\d)"),
+        lambda match: numbers_en.short_year(match["y"]),
     ),
     Rule(
         Kind.DATE,
@@ -221,26 +234,5 @@ RULES: Final = (
             rf"(?: of |[ -]){_MONTH}(?:(?:,? |-)(?P<y>\d{{4}})(?![\d:%]|,\d{{3}}|\.\d))?"
         ),
         _day_month,
-    ),
-    Rule(
-        Kind.TIME,
-        re.compile(rf"(?P<h>\d{{1,2}}):(?P<m>[0-5]\d):(?P<s>[0-5]\d)(?![:\d])(?: ?(?P<p>{_AP}))?"),
-        _with_seconds,
-    ),
-    Rule(
-        Kind.TIME,
-        re.compile(
-            rf"(?P<h1>\d{{1,2}})(?:[:.](?P<m1>[0-5]\d))?(?: ?(?P<p1>{_AP}))?"
-            rf"{TO}(?P<h2>\d{{1,2}})(?:[:.](?P<m2>[0-5]\d))?(?![\d:])(?: ?(?P<p2>{_AP}))?"
-        ),
-        _span,
-    ),
-    Rule(
-        Kind.TIME,
-        re.compile(
-            rf"(?P<h>\d{{1,2}})(?::(?P<m1>[0-5]\d)(?![\d:])(?: ?(?P<p1>{_AP}))?"
-            rf"|(?:\.(?P<m2>[0-5]\d))? ?(?P<p2>{_AP}))"
-        ),
-        _time,
     ),
 )

@@ -21,18 +21,25 @@ SIGNS: Final = {
 _LONG: Final = 7
 _YEAR_BEFORE = re.compile(
     r"\b(?:after|and|around|autumn|before|between|by|circa|during|early|fall|from|in|late|mid|of"
-    r"|since|spring|summer|till|to|until|winter|year|ca?\.),? $",
+    r"|since|spring|summer|till|to|until|winter|year|ca?\.|fl\.|[qh][1-4]|fiscal),? $",
     re.IGNORECASE,
 )
 _YEAR_AFTER = re.compile(r" (?:BCE?|CE|AD)\b")
-_FIRM_BEFORE = re.compile(r"(?:\b(?:In|By|Since|[Dd]uring|since|until|circa) )$")
+_FIRM_BEFORE = re.compile(r"(?:\b(?:In|By|Since|[Dd]uring|since|until|circa|[QH][1-4]|fiscal) )$")
 _PEOPLE = re.compile(r" (?:people|men|women|children)\b")
-_PLURAL = re.compile(
+PLURAL: Final = re.compile(
     r"[ -](?:(?!(?:was|is|has|as|its|this|thus|us|does|always|perhaps|across|yes|plus|vs|towards"
     r"|sees|brings|marks|means|makes|remains|saw)\b)[a-z]+[a-rt-z]s|people|men|women|children"
     r"|feet|sheep|fish|more|or so)\b"
 )
-_ZIP_BEFORE = re.compile(r"\b[A-Z]{2} $")
+_SCORE_BEFORE = re.compile(
+    r"\b(?:beat|beaten|beating|defeat(?:s|ed)?|down|lead|leads|led|lose|loses|lost|score|scored|tied"
+    r"|trail(?:s|ed|ing)?|up|win|wins|winning|won)\b[^.;:!?]{0,40}$",
+    re.IGNORECASE,
+)
+_SCORE_AFTER = re.compile(r" (?:win|victory|loss|defeat|lead|final|thriller|rout|overtime)\b")
+_PRESSURE_BEFORE = re.compile(r"\b(?:BP|[Bb]lood pressure)[^.;!?]{0,20}$")
+_PRESSURE_AFTER = re.compile(r" ?mmHg\b")
 _FRACTIONS: Final = {
     "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5),
     "⅗": (3, 5), "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅐": (1, 7), "⅛": (1, 8), "⅜": (3, 8),
@@ -58,12 +65,14 @@ def signed(match: re.Match[str], words: str) -> str:
 
 def is_year(match: re.Match[str], figures: str) -> bool:
     """Whether four digits at the end of *match* are more likely a year than a count."""
-    if len(figures) != 4 or not figures.isdigit() or not 1000 <= int(figures) <= 2099:
+    if len(figures) != 4 or not figures.isdigit() or figures[0] == "0":
         return False
     lead, tail = before(match), after(match)
+    if int(figures) > 2099:
+        return lead.endswith(" year ")
     if _YEAR_AFTER.match(tail) or (figures[2:] == "00" and tail.startswith(" hours")):
         return True
-    if _PLURAL.match(tail):
+    if PLURAL.match(tail):
         return bool(_FIRM_BEFORE.search(lead)) or (
             bool(_YEAR_BEFORE.search(lead)) and bool(_PEOPLE.match(tail))
         )
@@ -74,26 +83,24 @@ def _plain(match: re.Match[str]) -> str:
     figures = match["a"]
     if not match["sign"] and is_year(match, figures):
         return numbers_en.year(int(figures))
-    if len(figures) == 5 and figures.isdigit() and _ZIP_BEFORE.search(before(match)):
-        return numbers_en.digits(figures)
     return signed(match, number(figures))
 
 
 def _range(match: re.Match[str]) -> str:
     low, high = match["a"], match["b"]
     if is_year(match, low) and (len(high) == 2 or is_year(match, high)):
-        end = numbers_en.year(int(high)) if len(high) == 4 else numbers_en.integer(high)
+        end = numbers_en.year(int(high)) if len(high) == 4 else numbers_en.short_year(high)
         return f"{numbers_en.year(int(low))} to {end}"
-    model = "." not in low + high and int(low.replace(",", "")) >= 100
-    if model and "-" in match[0] and int(low.replace(",", "")) > int(high.replace(",", "")):
+    if "-" in match[0] and (low, high) in {("50", "50"), ("24", "7")}:
+        return f"{number(low)} {number(high)}"
+    model = low.isdigit() and high.isdigit() and "-" in match[0] and int(low) >= 100
+    if model and int(low) > int(high) and not _is_score(match):
         return f"{number(low)} {number(high)}"
     return signed(match, f"{number(low)} to {number(high)}")
 
 
-def _version(match: re.Match[str]) -> str:
-    parts = match[0].split(".")
-    address = len(parts) == 4 and all(len(part) < 4 and int(part) < 256 for part in parts)
-    return (" dot " if address else " point ").join(map(numbers_en.integer, parts))
+def _is_score(match: re.Match[str]) -> bool:
+    return bool(_SCORE_AFTER.match(after(match)) or _SCORE_BEFORE.search(before(match, 64)))
 
 
 def _fraction_words(match: re.Match[str], whole: str | None, top: int, bottom: int) -> str:
@@ -116,6 +123,10 @@ def _slashed(match: re.Match[str]) -> str | None:
         return _fraction_words(match, match["whole"], top, bottom)
     if match["whole"] or match["unit"]:
         return None
+    if _PRESSURE_AFTER.match(after(match)) or _PRESSURE_BEFORE.search(before(match, 40)):
+        return f"{numbers_en.cardinal(top)} over {numbers_en.cardinal(bottom)}"
+    if re.match(r" ?=", after(match)):
+        return f"{numbers_en.cardinal(top)} divided by {numbers_en.cardinal(bottom)}"
     middle = " out of " if top <= bottom and bottom in _TOTALS else " "
     if top > bottom > 9 and top + bottom != 100:
         middle = " slash "
@@ -138,13 +149,22 @@ def _by(match: re.Match[str]) -> str:
     return f"{words} {UNITS[match['unit'].rstrip('.')].many}" if match["unit"] else words
 
 
-def _feet(match: re.Match[str]) -> str:
-    feet = numbers_en.cardinal(int(match["feet"]))
-    inches = int(match["inches"])
-    return (
-        f"{feet} {'foot' if match['feet'] == '1' else 'feet'} "
-        f"{numbers_en.cardinal(inches)} {'inch' if inches == 1 else 'inches'}"
-    )
+_SCALES: Final = {
+    "mn": "million", "M": "million", "bn": "billion", "B": "billion", "K": "thousand",
+    "k": "thousand",
+}  # fmt: skip
+
+
+def _scaled(match: re.Match[str]) -> str | None:
+    """So many of a scale in letters; a thousand and a billion only of several things."""
+    if match["scale"] in {"B", "K", "k"} and not PLURAL.match(after(match)):
+        return None
+    return f"{number(match['a'])} {_SCALES[match['scale']]}"
+
+
+def _fold(match: re.Match[str]) -> str:
+    low = number(match["a"])
+    return f"{low} to {number(match['b'])} times" if match["b"] else f"{low} times"
 
 
 def _power(match: re.Match[str]) -> str:
@@ -164,11 +184,20 @@ RULES: Final = (
         re.compile(r"(?P<n>\d[\d,]{0,30})(?:st|nd|rd|th)\b", re.IGNORECASE),
         lambda match: numbers_en.ordinal(int(match["n"].replace(",", ""))),
     ),
-    Rule(Kind.VERSION, re.compile(r"\d+(?:\.\d+){2,}(?![\d,])"), _version),
+    Rule(
+        Kind.NUMBER,
+        re.compile(r"\d+(?::\d+){2,}(?![:\d])"),
+        lambda match: " to ".join(map(number, match[0].split(":"))),
+    ),
+    Rule(
+        Kind.FRACTION,
+        re.compile(r"(?P<top>\d{1,2})/(?P<bottom>\d{1,4})(?:st|nd|rd|th)s?\b"),
+        lambda match: numbers_en.fraction(int(match["top"]), int(match["bottom"])),
+    ),
     Rule(
         Kind.FRACTION,
         re.compile(
-            rf"(?:(?P<whole>\d+) )?(?P<top>\d{{1,4}})/(?P<bottom>\d{{1,4}}){_END}{_UNIT_GROUP}"
+            rf"(?:(?P<whole>\d+)[ -])?(?P<top>\d{{1,4}})/(?P<bottom>\d{{1,4}}){_END}{_UNIT_GROUP}"
         ),
         _slashed,
     ),
@@ -179,12 +208,9 @@ RULES: Final = (
     ),
     Rule(
         Kind.MEASURE,
-        re.compile(r"(?P<feet>\d)['’′] ?(?P<inches>1[01]|\d)(?:[\"”″]|'')"),
-        _feet,
-    ),
-    Rule(
-        Kind.MEASURE,
-        re.compile(rf"(?P<all>{NUM}(?: ?[x×] ?{NUM}){{1,3}})(?![\w]){_UNIT_GROUP}"),
+        re.compile(
+            rf"(?P<all>{NUM}(?: ?[x×] ?{NUM}){{1,3}})(?: ?(?P<unit>{UNIT}|in(?=[,;:)]|$))|(?!\w))"
+        ),
         _by,
     ),
     Rule(
@@ -194,12 +220,17 @@ RULES: Final = (
     ),
     Rule(
         Kind.NUMBER,
-        re.compile(rf"(?P<a>{NUM})[x×](?!\w| ?[-−+=^*/²³])"),
+        re.compile(rf"(?P<a>{NUM})X(?= [a-z]|[.,;!?]|$)"),
         lambda match: f"{number(match['a'])} times",
     ),
     Rule(
         Kind.NUMBER,
-        re.compile(rf"(?P<a>{NUM})[eE](?P<minus>[-−]?)\+?(?P<power>\d+)(?!\w)"),
+        re.compile(rf"(?P<a>{NUM})(?:x?{TO}(?P<b>{NUM}))?[x×](?!\w| ?[-−+=^*/(²³])"),
+        _fold,
+    ),
+    Rule(
+        Kind.NUMBER,
+        re.compile(rf"(?<![A-Za-z])(?P<a>{NUM})[eE](?P<minus>[-−]?)\+?(?P<power>\d+)(?!\w)"),
         lambda match: f"{number(match['a'])} times ten to the power of {_exponent(match)}",
     ),
     Rule(
@@ -218,10 +249,13 @@ RULES: Final = (
         _range,
     ),
     Rule(Kind.NUMBER, re.compile(r"(?<=\d )[-−–](?= ?[\d.]+ ?=)"), lambda _: "minus"),
+    Rule(Kind.NUMBER, re.compile(r"(?<=\d)[-−–](?=[\d.]+ ?=)"), lambda _: "minus"),
     Rule(
         Kind.NUMBER,
-        re.compile(r"(?P<a>\d+(?:\.\d+)?)M(?= [a-z])"),
-        lambda match: f"{number(match['a'])} million",
+        re.compile(
+            r"(?P<a>\d+(?:\.\d+)?)(?P<scale>[mb]n\b|M(?= [a-z])|(?:B|(?<=\d\d)[Kk])(?= [a-z]))"
+        ),
+        _scaled,
     ),
     Rule(Kind.NUMBER, re.compile(rf"{SIGN}(?P<a>{NUM})"), _plain),
 )

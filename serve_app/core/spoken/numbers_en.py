@@ -5,6 +5,7 @@ British "and" (``one hundred and five``), no commas, hyphens in ``twenty-one``; 
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 _ONE_NAMES: Final = (
@@ -24,6 +25,7 @@ _ORDINALS: Final = {
     "nine": "ninth",
     "twelve": "twelfth",
 }
+_COMMA = re.compile(r"^\d+(?:\.\d{3})*,\d{1,2}$")
 MAX_DIGITS: Final = 21
 """Numbers with more digits are said digit by digit."""
 
@@ -85,6 +87,21 @@ def year(number: int) -> str:
     return f"{_tens(century)} {f'oh {_ONES[rest]}' if rest < 10 else _tens(rest)}"
 
 
+def paired(figures: str) -> str:
+    """Three or four digits of a name: *four oh four*, *twenty-four ninety*, *five hundred*."""
+    if len(figures) == 4 or figures[0] == "0":
+        return integer(figures) if figures[0] == "0" else year(int(figures))
+    head, tail = _ONES[int(figures[0])], int(figures[1:])
+    if not tail:
+        return f"{head} hundred"
+    return f"{head} {f'oh {_ONES[tail]}' if tail < 10 else _tens(tail)}"
+
+
+def short_year(figures: str) -> str:
+    """A year without its century: *oh nine*, *ninety-nine*."""
+    return f"oh {_ONES[int(figures[1])]}" if figures[0] == "0" else _tens(int(figures))
+
+
 def decade(number: int) -> str:
     """``nineteen nineties`` for 1990, ``nineties`` for 90, ``eighteen hundreds`` for 1800."""
     words = year(number)
@@ -93,13 +110,25 @@ def decade(number: int) -> str:
     return words + ("es" if words.endswith("x") else "s")
 
 
+def plain(figures: str) -> str:
+    """*figures* without signs between groups, and with a point before decimals: 1234.56.
+
+    Args:
+        figures: Digits with commas between groups and a decimal point, or with a decimal comma
+            and dots.
+    """
+    if _COMMA.search(figures):
+        return figures.replace(".", "").replace(",", ".")
+    return figures.replace(",", "")
+
+
 def decimal(figures: str) -> str:
     """``1,234.50`` as said: the whole part as a number, the digits behind the point one by one.
 
     Args:
-        figures: Digits, with commas between thousands and a decimal point if any.
+        figures: Digits as :func:`plain` takes them.
     """
-    whole, point, behind = figures.replace(",", "").partition(".")
+    whole, point, behind = plain(figures).partition(".")
     if not point:
         return integer(whole)
     head = integer(whole) if whole else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from serve_app.core.spoken.numbers_en import plain
+
 _DIGITS: Final = "零一二三四五六七八九"
 _PLACES: Final = ("", "十", "百", "千")
 MAX_DIGITS: Final = 16
@@ -67,13 +69,13 @@ def decimal(figures: str) -> str:
     Args:
         figures: Digits, with commas between thousands and a decimal point if any.
     """
-    whole, point, behind = figures.replace(",", "").partition(".")
+    whole, point, behind = plain(figures).partition(".")
     return integer(whole or "0") + (f"点{digits(behind)}" if point else "")
 
 
 def scaled(figures: str, power: int) -> str:
     """*figures* times 10 to *power* as said with 万 and 亿: 1.5 and 9 are 十五亿."""
-    whole, _, behind = figures.replace(",", "").partition(".")
+    whole, _, behind = plain(figures).partition(".")
     behind = behind.ljust(power, "0")
     whole, behind = (whole + behind[:power]).lstrip("0") or "0", behind[power:]
     for places, name in ((12, "万亿"), (8, "亿"), (4, "万"), (0, "")):

@@ -22,6 +22,28 @@ _CALLED = re.compile(
     r"\b(?:at|call|called|dial|fax|number|phone|ring|tel\.?|telephone|text)(?: is)?:? $",
     re.IGNORECASE,
 )
+_HELP: Final = frozenset(
+    {
+        "000",
+        "101",
+        "110",
+        "111",
+        "112",
+        "119",
+        "211",
+        "311",
+        "411",
+        "511",
+        "811",
+        "911",
+        "988",
+        "999",
+    }
+)
+_CALLING = re.compile(
+    r"\b(?:call|called|calling|calls|phone|phoned|ring|rang|text)(?: the)? $", re.IGNORECASE
+)
+_DIALLED = re.compile(r"\b(?:dial(?:s|l?ed|l?ing)?|ext\.?|extension) $", re.IGNORECASE)
 _NUMBER_OF = re.compile(
     r"(?:电话|手机|手机号|拨打|致电|热线|拨|打|客服|QQ|微信|QQ群|密码|验证码|账号|帐号|卡号|编号|邮编"
     r"|尾号|工号|学号|号码|急救|报警|火警|匪警|端口|代码|错误|频道|区号|票号|房号|分机|单元|ID|(?<=\d)转)(?:号码|号)?(?:是|为)?"
@@ -49,6 +71,13 @@ def _long_enough(match: re.Match[str]) -> bool:
     return sum(map(str.isdigit, match[0])) in _PHONE_DIGITS
 
 
+def _called_en(match: re.Match[str]) -> str | None:
+    """A short number to call: that of help, or any that is dialled."""
+    lead = before(match)
+    called = _DIALLED.search(lead) or (match[0] in _HELP and _CALLING.search(lead))
+    return numbers_en.digits(match[0]) if called else None
+
+
 def _short_en(match: re.Match[str]) -> str | None:
     called = match[0].startswith("555") or _CALLED.search(before(match))
     return _en(match[0]) if called else None
@@ -74,6 +103,7 @@ RULES_EN: Final = (
     Rule(Kind.PHONE, re.compile(r"\d{4}(?: \d{4}){2,}(?! ?\d)"), lambda match: _en(match[0])),
     Rule(Kind.PHONE, re.compile(r"1-8\d\d(?=-[A-Z])"), lambda match: _en(match[0])),
     Rule(Kind.PHONE, re.compile(r"[2-9]\d{2}-\d{4}(?![\d-])"), _short_en),
+    Rule(Kind.PHONE, re.compile(r"\d{3,6}(?![\d,:%-]|\.\d)"), _called_en),
 )
 
 RULES_ZH: Final = (

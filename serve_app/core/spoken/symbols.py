@@ -70,17 +70,18 @@ _AHEAD: Final[dict[Language, dict[str, str]]] = {
     "zh": _BETWEEN["zh"],
 }
 _VALUE = re.compile(r" ?[-−+±~]?[$£€¥]?\.?\d")
-_OPERAND = re.compile(r" ?(?:\d|\(|[A-Za-z](?![A-Za-z]))")
+_OPERAND = re.compile(r" ?(?:\d|[A-Za-z](?![A-Za-z]))| \(")
 _OPERAND_BEFORE = re.compile(r"(?:[\d)]|(?<![A-Za-z])[A-Za-z]) ?$")
 _APART = re.compile(r"[^\w)\]%°]$")
 _LINE_START = re.compile(r"(?:^|\n) *$")
+_TAG = re.compile(r"/?[A-Za-z]+(?: [a-z-]+=[^<>]*)?/?>")
 _IN_TAG = re.compile(r"<[A-Za-z/!][^<>]*$")
-_HEART = re.compile(r"3(?![\d.,%])")
+_HEART = re.compile(r"<3(?![\d.,%/:-])")
 _LOVED = re.compile(r"(?:\b(?:[Ii]|we|We|u|you)|[!?~]|^) ?$")
 _OR: Final = frozenset({"he/she", "she/he", "his/her", "him/her", "her/his", "yes/no"})
 _MARKUP: Final = frozenset("*_`^|\\<>#~")
 _ORNAMENTS: Final = frozenset("•‣⁃◦†‡※¦\u20e3\ufe0e\ufe0f")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def unspoken(char: str) -> bool:
@@ -118,20 +119,22 @@ def _compared(language: Language) -> Rule:
 
     def read(match: re.Match[str]) -> str | None:
         sign = _COMPOUNDS.get(match[0], match[0])
-        lead, tail = before(match, 48), after(match, 8)
-        if sign == ">" and _IN_TAG.search(lead):
+        lead, tail = before(match, 48), after(match, 48)
+        if (sign == ">" and _IN_TAG.search(lead)) or (sign == "<" and _TAG.match(tail)):
             return None
         if not _VALUE.match(tail):
             infix = _OPERAND_BEFORE.search(lead) and _OPERAND.match(tail)
             return _spaced(match, between[sign]) if infix else None
-        if sign == "<" and language == "en" and _HEART.match(tail) and _LOVED.search(lead):
-            return "heart" + (" " if tail[1:2].isalpha() else "")
         if tail[0] == " " and _LINE_START.search(lead):
             return None
         alone = not lead or _APART.search(lead) if tail[0] != " " else lead[-1:] in OPENERS
         return _spaced(match, (ahead if alone else between)[sign])
 
     return Rule(Kind.SYMBOL, re.compile(r"(?:[<>]=|[<>≤≥])(?![-=<>])"), read)
+
+
+def _heart(match: re.Match[str]) -> str | None:
+    return "heart" if _LOVED.search(before(match)) else None
 
 
 def _times(language: Language) -> Rule:
@@ -163,7 +166,7 @@ def _han_slash(match: re.Match[str]) -> str:
 def _hashtag(words: str, joint: str) -> Rule:
     return Rule(
         Kind.SYMBOL,
-        re.compile(r"#(?P<tag>(?!\d)\w+)#?"),
+        re.compile(r"#(?P<tag>(?!\d+(?:st|nd|rd|th)?\b)\w+)#?"),
         lambda match: f"{words}{joint}{_CAMEL.sub(' ', match['tag']).replace('_', ' ')}",
     )
 
@@ -171,7 +174,7 @@ def _hashtag(words: str, joint: str) -> Rule:
 def _before_number(words: str) -> Rule:
     return Rule(
         Kind.SYMBOL,
-        re.compile(r"[#№](?= ?\d)"),
+        re.compile(r"[#№](?= ?\d+(?:st|nd|rd|th)?(?![A-Za-z\d]))"),
         lambda match: words if after(match, 1) == " " or not words.isascii() else f"{words} ",
     )
 
@@ -222,6 +225,12 @@ def _rules(language: Language) -> tuple[Rule, ...]:
         Rule(Kind.WIDTH, re.compile("[Ａ-Ｚａ-ｚ]+"), _width),
         _before_number("第" if chinese else "number"),
         _hashtag("话题" if chinese else "hashtag", "" if chinese else " "),
+        Rule(
+            Kind.SYMBOL,
+            re.compile(r"\+/[-−–]"),
+            lambda match: _spaced(match, _NAMES[language]["±"]),
+        ),
+        *(() if chinese else (Rule(Kind.SYMBOL, _HEART, _heart),)),
         _compared(language),
         Rule(
             Kind.SYMBOL,

@@ -64,11 +64,25 @@ m3 cubic_metre cubic_metres 立方米
 ㎥ cubic_metre cubic_metres 立方米
 cm³ cubic_centimetre cubic_centimetres 立方厘米
 sq_ft square_foot square_feet 平方英尺
+sq._ft square_foot square_feet 平方英尺
+sq_m square_metre square_metres 平方米
+sq_km square_kilometre square_kilometres 平方公里
+sq_mi square_mile square_miles 平方英里
+cu_ft cubic_foot cubic_feet 立方英尺
+fl_oz fluid_ounce fluid_ounces 液盎司
+fl._oz fluid_ounce fluid_ounces 液盎司
+psi pound_per_square_inch pounds_per_square_inch 磅每平方英寸
+mpg mile_per_gallon miles_per_gallon 英里每加仑
+pt point points 磅
+pts point points 点
+qt quart quarts 夸脱
 ft² square_foot square_feet 平方英尺
 ha hectare hectares 公顷
 km/h kilometre_per_hour kilometres_per_hour 公里每小时
 kph kilometre_per_hour kilometres_per_hour 公里每小时
 mph mile_per_hour miles_per_hour 英里每小时
+m.p.h mile_per_hour miles_per_hour 英里每小时
+r.p.m revolution_per_minute revolutions_per_minute 转每分
 m/s metre_per_second metres_per_second 米每秒
 m/s² metre_per_second_squared metres_per_second_squared 米每二次方秒
 kg kilogram kilograms 公斤
@@ -89,6 +103,9 @@ mL millilitre millilitres 毫升
 gal gallon gallons 加仑
 tsp teaspoon teaspoons 茶匙
 tbsp tablespoon tablespoons 汤匙
+Tbsp tablespoon tablespoons 汤匙
+tbsps tablespoon tablespoons 汤匙
+tsps teaspoon teaspoons 茶匙
 in inch inches 英寸
 ms millisecond milliseconds 毫秒
 s second seconds 秒
@@ -99,6 +116,10 @@ mins minute minutes 分钟
 h hour hours 小时
 hr hour hours 小时
 hrs hour hours 小时
+wk week weeks 周
+wks week weeks 周
+mo month months 个月
+mos month months 个月
 yr year years 年
 yrs year years 年
 Hz hertz hertz 赫兹
@@ -149,6 +170,10 @@ px pixel pixels 像素
 °F degree_Fahrenheit degrees_Fahrenheit 华氏度
 °_F degree_Fahrenheit degrees_Fahrenheit 华氏度
 ℉ degree_Fahrenheit degrees_Fahrenheit 华氏度
+°_N degree_north degrees_north 度北
+°_S degree_south degrees_south 度南
+°_E degree_east degrees_east 度东
+°_W degree_west degrees_west 度西
 °N degree_north degrees_north 度北
 °S degree_south degrees_south 度南
 °E degree_east degrees_east 度东
@@ -190,7 +215,10 @@ wk week 周
 year year 年
 yr year 年
 """
-_DOTTED: Final = "ft|tsp|tbsp|in(?=\\.)|gal|hrs?|lbs?|mi|mins?|oz|secs?|yd|yrs?"
+_DOTTED: Final = (
+    r"m\.p\.h|r\.p\.m|(?:sq\.? |cu )ft|fl\.? oz|ft|tsps?|[Tt]bsps?|gal|hrs?|lbs?|mi|mins?|mos?|oz"
+    r"|pts?|qt|wks?|secs?|yd|yrs?|in(?=\.|\)| ?[x×] ?\d| (?:wide|long|tall|high|deep|thick)\b)"
+)
 
 
 def _units() -> dict[str, Unit]:

@@ -23,10 +23,13 @@ _FIND: Final = re.compile(
     rf"|(?i:https?|ftp)://[A-Za-z0-9.-]*[A-Za-z0-9]{_PATH}"
     rf"|(?i:www)\.{_LABEL}(?:\.{_LABEL})+{_PATH}"
     rf"|(?:{_LABEL}\.)+{_TLD}(?![A-Za-z0-9-]|\.[A-Za-z0-9]){_PATH}"
-    rf"|[A-Za-z][A-Za-z0-9_-]*\.{_FILE}(?![A-Za-z0-9_-]|\.[A-Za-z]))",
+    rf"|[A-Za-z][A-Za-z0-9_-]*\.{_FILE}(?![A-Za-z0-9_-]|\.[A-Za-z])"
+    rf"|~?(?:/[A-Za-z0-9._-]*[A-Za-z0-9_-]){{2,}}/?(?![\w/]))",
     re.ASCII,
 )
-_HINT: Final = re.compile(rf"@|://|(?i:www)\.|\.(?:{_TLD}|{_FILE})(?![A-Za-z0-9])")
+_HINT: Final = re.compile(
+    rf"@|://|(?i:www)\.|(?:^|[\s(`'\"~])/[A-Za-z0-9._-]+/|\.(?:{_TLD}|{_FILE})(?![A-Za-z0-9])"
+)
 _PIECES: Final = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]")
 _SIGNS: Final[dict[Language, dict[str, str]]] = {
     "en": {
@@ -66,6 +69,8 @@ def _address(written: str, language: Language) -> str:
             words.append(figures(piece))
         elif piece.lower() == "www":
             words.append("w w w")
+        elif piece == "etc":
+            words.append("e t c")
         else:
             words.append(signs.get(piece, piece))
     return " ".join(words)

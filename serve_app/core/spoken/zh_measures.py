@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from serve_app.core.spoken import numbers_zh
+from serve_app.core.spoken.numbers_en import plain
 from serve_app.core.spoken.rule import NUM, SIGN_ZH, TO, Kind, Rule
 from serve_app.core.spoken.units import PERS, UNIT, UNITS
 from serve_app.core.spoken.zh_numbers import MEASURE_WORD, amount, number, signed
@@ -50,7 +51,7 @@ def _per(match: re.Match[str]) -> str:
 
 def _money(match: re.Match[str]) -> str:
     name = _CURRENCIES[match["cur"]]
-    figures = match["a"].replace(",", "")
+    figures = plain(match["a"])
     cents = re.fullmatch(r"(\d*)\.(\d\d)", figures)
     if name == "元" and cents and not match["b"] and not match["scale"]:
         return signed(match, _yuan(cents[1] or "0", cents[2]) + _per(match))

@@ -133,8 +133,8 @@ RULES: Final = (
     ),
     Rule(
         Kind.NUMBER,
-        re.compile(r"(?P<a>\d+):(?P<b>\d+)(?![\d:])"),
-        lambda match: f"{number(match['a'])}比{number(match['b'])}",
+        re.compile(r"\d+(?::\d+)+(?![\d:])"),
+        lambda match: "比".join(map(number, match[0].split(":"))),
     ),
     Rule(
         Kind.NUMBER,
