@@ -123,8 +123,7 @@ def continuous(loaded: LoadedModel, todo: Sequence[Job], slots: int) -> float:
                 Batch(loaded, reader.begin()),
                 reader,
                 spare=Batch(loaded, reader.begin()),
-                shape=loaded.shape,
-                context=loaded.context,
+                loaded=loaded,
                 memory=lambda: None,
                 lowered=mock.Mock(),
             )

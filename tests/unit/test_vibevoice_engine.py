@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import itertools
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +172,31 @@ async def test_cancelling_some_leaves_the_others_as_they_are(engine: VibeVoiceEn
     kept = [item for item in heard if isinstance(item, Heard)]
     assert [item.pcm for item in kept] == [alone[1].pcm, alone[3].pcm]
     assert not engine._thread._batch.rows
+
+
+async def test_segments_leave_nothing_behind(engine: VibeVoiceEngine) -> None:
+    """What is kept on purpose has a bound, which the first ones reach."""
+    pairs = list(itertools.permutations(("v1", "v2", "v3", "v4"), 2))
+
+    async def spoken(numbers: range) -> Counter[type]:
+        for first in numbers[::4]:
+            some = [
+                replace(task(at), lines=tuple(Line(v, v, "So.") for v in pairs[at % 12]), est_s=0.5)
+                for at in range(first, first + 4)
+            ]
+            assert not [one for one in await _all(engine, some) if isinstance(one, Exception)]
+        gc.collect()
+        kinds = Counter(type(one) for one in gc.get_objects())
+        ours = ("serve_app", "torch", "asyncio", "_asyncio")
+        return Counter({kind: n for kind, n in kinds.items() if _package(kind) in ours})
+
+    before = await spoken(range(12))
+    grown = await spoken(range(12, 40)) - before
+    assert {kind: count for kind, count in grown.items() if count >= 14} == {}
+
+
+def _package(kind: type) -> str:
+    return str(kind.__module__).partition(".")[0]
 
 
 class TestRefusals:
