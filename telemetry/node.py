@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from telemetry.card_watch import ActiveAlert, CardGuard, CardWatch, WatchThread
 from telemetry.core.alerts import Notice
-from telemetry.core.card_use import NEAREST_S, CardUse, GuardLog, card_use
+from telemetry.core.card_use import CardUse, GuardLog, card_use
 from telemetry.core.channels import ChannelCount, channel_problems
 from telemetry.core.export_state import ExportBook, Exports
 from telemetry.core.messages import Language, Message
@@ -25,6 +24,7 @@ from telemetry.core.recent import RecentBook
 from telemetry.core.replica_reports import ReplicaLoad, ReplicaReports
 from telemetry.core.sample import SynthesisRecord, XidEvent
 from telemetry.core.signals import RECENT_S
+from telemetry.core.unmeasured import Unmeasured, energy_j_per_min
 from telemetry.core.window import AgedSample, RecordBook, SampleWindow
 from telemetry.core.xid import XidBook
 from telemetry.nvml import NvmlCards
@@ -35,8 +35,6 @@ from telemetry.watch_config import TelemetryConfig
 
 _SAMPLING = frozenset({"cards", "simulated_cards", "period_s", "slow_period_s"})
 """Settings whose change takes another reader."""
-
-_MOST_UNMEASURED = 4096
 
 
 def make_reader(config: TelemetryConfig, node: str, before: CardReader | None = None) -> CardReader:
@@ -99,7 +97,7 @@ class NodeTelemetry:
         self._book = RecordBook()
         self._models = ModelBook()
         self._recent = RecentBook()
-        self._unmeasured: deque[SynthesisRecord] = deque(maxlen=_MOST_UNMEASURED)
+        self._unmeasured = Unmeasured()
         self._used = used
         self._watch, self._post, self._channels = watch, post, channels
         self._guard_log = GuardLog()
@@ -150,41 +148,26 @@ class NodeTelemetry:
 
     def record(self, record: SynthesisRecord) -> None:
         """Count one synthesis."""
-        measured = record.card_uuid is not None and record.error is None and record.audio_s > 0
         with self._lock:
             self._book.add(record)
             self._models.add(record)
             self._recent.add(self._clock(), record)
-            if measured:
-                self._unmeasured.append(record)
+            self._unmeasured.add(record)
 
     def measure(self) -> None:
-        """Count what the syntheses used whose card has been sampled since; the watch does it.
-
-        A card that is not sampled again is not waited for.
-        """
+        """Count what the syntheses used whose card has been sampled since; the watch does it."""
         with self._lock:
-            waiting, self._unmeasured = self._unmeasured, deque(maxlen=_MOST_UNMEASURED)
             sampled = {
                 a.sample.uuid: a.sample.timestamp for a in self._window.latest(self._clock())
             }
-        now = self._wall()
-        for record in waiting:
-            uuid, ended = record.card_uuid or "", record.timestamp
-            if sampled.get(uuid, now) <= ended and now - ended < NEAREST_S:
+            due = self._unmeasured.due(self._wall(), sampled)
+        for record in due:
+            began = record.timestamp - record.wall_s
+            use = self.card_over(record.card_uuid or "", began, record.timestamp)
+            if (energy := energy_j_per_min(record, use)) is not None:
                 with self._lock:
-                    self._unmeasured.append(record)
-            elif (use := self.card_over(uuid, ended - record.wall_s, ended)) is not None:
-                self._measured(record, use)
-
-    def _measured(self, record: SynthesisRecord, use: CardUse) -> None:
-        """Count a synthesis' share of its card's energy per minute of audio."""
-        if use.energy_j is None:
-            return
-        energy = use.energy_j * record.card_share / (record.audio_s / 60.0)
-        with self._lock:
-            self._models.used(record, energy)
-        self._used(record, energy)
+                    self._models.used(record, energy)
+                self._used(record, energy)
 
     def card_over(self, card_uuid: str, since_unix: float, until_unix: float) -> CardUse | None:
         """What a card did over an interval of the last minute; None if no sample tells."""

@@ -164,7 +164,9 @@ async def _speakers(
     for engine, uuid in zip(engines, cards.uuids, strict=True):
         book = NodeBook(node, uuid)
         who = ReplicaIdentity(replica=uuid, node="bench", card_uuid=uuid, simulated=True)
-        exporting.append(Speaker(engine, who, book, hook, card=CardSpans(book.card_over)))
+        # Asked at once: what a round costs must not fall into the next one.
+        spans = CardSpans(book.card_over, period_s=0.0)
+        exporting.append(Speaker(engine, who, book, hook, card=spans))
         silent.append(Speaker(engine, who, book, NoSynthesisHook()))
     try:
         yield exporting, silent

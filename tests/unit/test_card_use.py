@@ -13,6 +13,7 @@ from telemetry.core.card_use import GuardLog, Occupancy, card_use, mean_power_w,
 from telemetry.core.request import Playback
 from telemetry.core.sample import CardSample, SynthesisRecord
 from telemetry.core.thermal import GuardState
+from telemetry.core.unmeasured import Unmeasured
 from telemetry.node import NodeTelemetry
 from telemetry.simulated import SimulatedCards
 from tests.records import record
@@ -203,6 +204,16 @@ def test_a_node_tells_what_a_synthesis_used_and_when_its_card_was_paused() -> No
     (model,) = node.snapshot().models
     assert (model.spoken, model.energy_j_per_min.count, model.output_tokens) == (3, 1, 120)
     node.close()
+
+
+def test_a_card_that_is_not_sampled_again_is_not_waited_for() -> None:
+    waiting, lost, well = Unmeasured(), record(timestamp=100.0), record(card_uuid="GPU-b")
+    for one in (lost, well, record(error="bad_audio"), record(audio_s=0.0), record(card_uuid=None)):
+        waiting.add(one)
+    assert waiting.due(100.5, {"GPU-a": 99.0, "GPU-b": 100.4}) == [well]
+    assert waiting.due(104.9, {"GPU-a": 99.0}) == []
+    assert waiting.due(105.0, {"GPU-a": 99.0}) == [lost]
+    assert waiting.due(1e9, {}) == []
 
 
 def test_a_stream_ahead_of_its_listener_has_no_underrun() -> None:
