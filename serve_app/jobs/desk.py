@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
+from serve_app.core.casting import with_stock_names
 from serve_app.core.job_status import Signal
 from serve_app.engines.base import EngineInfo
 from serve_app.errors import ConflictError, OverloadedError, UnknownVoiceError
@@ -63,7 +64,7 @@ class JobDesk:
             OverloadedError: There are too many jobs.
             NotReadyError: No replica answers, or the store can't be written; nothing was kept.
         """
-        epoch = self._owned()
+        self._owned()
         async with self._submitting:
             job_id = order.new_id()
             known = self._shelf.record(job_id)
@@ -84,7 +85,7 @@ class JobDesk:
                 ability=self._ability,
             )
             # A client that leaves now would leave a job in the store that nobody knows.
-            keeping = asyncio.create_task(self._keep(order, planned, epoch))
+            keeping = asyncio.create_task(self._keep(order, planned))
             try:
                 live = await asyncio.shield(keeping)
             except asyncio.CancelledError:
@@ -92,11 +93,11 @@ class JobDesk:
                 raise
         return self._view(live)
 
-    async def _keep(self, order: JobOrder, planned: PlannedOrder, epoch: int) -> LiveJob:
+    async def _keep(self, order: JobOrder, planned: PlannedOrder) -> LiveJob:
         record, plan = planned.record, planned.plan
         await self._crew.io(self._crew.store.create, record, plan, order.text, order.cover)
         wall = self._crew.rules.wall
-        live = LiveJob(record, plan, StateRecord(), {}, epoch=epoch, wall=wall)
+        live = LiveJob(record, plan, StateRecord(), {}, series=self._shelf.series(), wall=wall)
         self._shelf.add(record, live)
         for warning in planned.warnings:
             live.warn(warning)
@@ -256,7 +257,8 @@ class JobDesk:
     async def _voices(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Voice ids by speaker, of ids or aliases."""
         known = [voice.id for voice in (await self._engine()).voices]
-        found = {who: self._ability.aliases.get(name, name) for who, name in wanted.items()}
+        aliases = with_stock_names(self._ability.aliases, known)
+        found = {who: aliases.get(name, name) for who, name in wanted.items()}
         strange = sorted(set(found.values()) - set(known))
         if strange:
             raise UnknownVoiceError(

@@ -18,7 +18,7 @@ class JobEvent:
     """Something that happened to a job.
 
     Args:
-        id: ``EPOCH-NUMBER``; grows with every event.
+        id: ``SERIES-NUMBER``; the number grows with every event.
         kind: ``snapshot``, ``status``, ``segment``, ``warning`` or ``edition``.
         data: As JSON takes it.
     """
@@ -32,12 +32,13 @@ class Feed:
     """Events of one job.
 
     Args:
-        epoch: Of the runner; no two share one.
+        series: Names this feed among all that the job has ever had: a job that is read back from
+            the store counts its events from 1 again.
         limit: Events kept.
     """
 
-    def __init__(self, epoch: int, limit: int = 256) -> None:
-        self._epoch = epoch
+    def __init__(self, series: str, limit: int = 256) -> None:
+        self._series = series
         self._events: deque[JobEvent] = deque(maxlen=limit)
         self._count = 0
         self._closed = False
@@ -46,7 +47,7 @@ class Feed:
     def publish(self, kind: str, data: Mapping[str, Any]) -> None:
         """Tell everyone who follows."""
         self._count += 1
-        self._events.append(JobEvent(f"{self._epoch}-{self._count}", kind, data))
+        self._events.append(JobEvent(f"{self._series}-{self._count}", kind, data))
         self._wake()
 
     def close(self) -> None:
@@ -67,11 +68,11 @@ class Feed:
         seen = self._known(after)
         if seen is None:
             seen = self._count
-            yield JobEvent(f"{self._epoch}-{seen}", "snapshot", snapshot())
+            yield JobEvent(f"{self._series}-{seen}", "snapshot", snapshot())
         while True:
             if seen < self._count - len(self._events):
                 seen = self._count
-                yield JobEvent(f"{self._epoch}-{seen}", "snapshot", snapshot())
+                yield JobEvent(f"{self._series}-{seen}", "snapshot", snapshot())
             elif seen < self._count:
                 event = self._events[seen - self._count]
                 seen += 1
@@ -81,8 +82,8 @@ class Feed:
 
     def _known(self, after: str | None) -> int | None:
         """How many events came up to *after*, or None if that can't be told."""
-        epoch, _, number = (after or "").partition("-")
-        if epoch != str(self._epoch) or not number.isdigit():
+        series, _, number = (after or "").partition("-")
+        if series != self._series or not number.isdigit():
             return None
         seen = int(number)
         return seen if self._count - len(self._events) <= seen <= self._count else None

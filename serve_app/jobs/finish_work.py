@@ -106,7 +106,7 @@ def make_file(order: FinishOrder) -> FileRecord:
     """
     folder = Folder(order.store, order.store_options)
     store = JobStore(folder, _no_epoch)
-    live = load(store, order.job_id, 0, time.time)
+    live = load(store, order.job_id, "", time.time)
     chosen = file_format(order.audio_format)
     record = live.record
     cover = store.cover(order.job_id) if record.cover and chosen.takes_cover else None

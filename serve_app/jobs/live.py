@@ -51,7 +51,7 @@ class LiveJob:
     Args:
         record, plan, state: From the store.
         kept: Takes in the store, with the names of their files.
-        epoch: Of the runner.
+        series: Of its events; see :class:`serve_app.jobs.feed.Feed`.
         wall: Unix seconds.
         files: Finished files in the store.
 
@@ -69,7 +69,7 @@ class LiveJob:
         state: StateRecord,
         kept: Mapping[TakeName, TakeInfo],
         *,
-        epoch: int,
+        series: str,
         wall: Callable[[], float],
         files: Iterable[FileRecord] = (),
     ) -> None:
@@ -98,7 +98,7 @@ class LiveJob:
         self.readers = 0
         self.saving = asyncio.Lock()
         self.files = {(it.edition, it.audio_format): it for it in files}
-        self.feed = Feed(epoch)
+        self.feed = Feed(series)
 
     @property
     def id(self) -> str:

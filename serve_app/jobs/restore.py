@@ -15,7 +15,7 @@ from serve_app.jobs.take_file import DamagedTakeError
 _READERS: Final = 8
 
 
-def load(store: JobStore, job_id: str, epoch: int, wall: Callable[[], float]) -> LiveJob:
+def load(store: JobStore, job_id: str, series: str, wall: Callable[[], float]) -> LiveJob:
     """A job as the store has it; blocks.
 
     Raises:
@@ -29,7 +29,7 @@ def load(store: JobStore, job_id: str, epoch: int, wall: Callable[[], float]) ->
         kept = {name: info for name, info in zip(names, infos, strict=True) if info is not None}
     record, plan, state = store.job(job_id), store.plan(job_id), store.state(job_id)
     files = store.outputs(job_id)
-    return LiveJob(record, plan, state, kept, epoch=epoch, wall=wall, files=files)
+    return LiveJob(record, plan, state, kept, series=series, wall=wall, files=files)
 
 
 def _info(store: JobStore, job_id: str, name: TakeName) -> TakeInfo | None:

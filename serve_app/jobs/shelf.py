@@ -40,7 +40,7 @@ class Shelf:
         self._reads_s: dict[str, dict[str, float]] = {}
         self._unswept: set[str] = set()
         self._loading = asyncio.Lock()
-        self._epoch = 0
+        self._epoch = self._loads = 0
 
     def __len__(self) -> int:
         return len(self._known.keys() | self._damaged)
@@ -110,6 +110,11 @@ class Shelf:
             elif job_id not in self._damaged:
                 self._damage(job_id, record, error)
 
+    def series(self) -> str:
+        """A name for the events of a job that comes into memory; never used before."""
+        self._loads += 1
+        return f"{self._epoch}.{self._loads}"
+
     def add(self, record: JobRecord, live: LiveJob) -> None:
         """A job was made."""
         self._known[record.id] = (record, StateRecord())
@@ -142,7 +147,7 @@ class Shelf:
                 crew, wall = self._crew, self._crew.rules.wall
                 await self._sweep(job_id)
                 try:
-                    live = await crew.io(load, crew.store, job_id, self._epoch, wall)
+                    live = await crew.io(load, crew.store, job_id, self.series(), wall)
                 except NotReadyError:
                     raise
                 except ServeError as error:

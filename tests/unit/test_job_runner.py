@@ -253,6 +253,22 @@ async def test_events_go_on_where_a_listener_left(tmp_path: Path) -> None:
         await at.done(job)
 
 
+async def test_a_listener_to_a_job_that_was_read_back_misses_nothing(tmp_path: Path) -> None:
+    async with scene(tmp_path, rules=replace(RULES, loaded_jobs=0)) as at:
+        job = await at.submit("One sentence.")
+        await at.done(job)
+        async with aclosing(at.runner.jobs.events(job)) as events:
+            first = await anext(events)
+        async with asyncio.timeout(20):
+            while at.runner._shelf.loaded:
+                await asyncio.sleep(0.01)
+        await at.runner.jobs.retry(job, 0)
+        await at.until(job, lambda view: view.status.ended)
+        async with aclosing(at.runner.jobs.events(job, first.id)) as events:
+            told = await anext(events)
+        assert (told.kind, told.data["edition"]) == ("snapshot", 1)
+
+
 async def test_a_laggard_is_spoken_twice_and_the_first_to_finish_counts(tmp_path: Path) -> None:
     hang = FaultRule("hang", tag=19, times=1)
     book = str(tmp_path / "faults")
