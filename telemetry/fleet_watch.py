@@ -37,6 +37,9 @@ OVERLAP_S: Final = 3.0
 _MODEL: Final = "model:"
 """Begins the identity of a model that alerts are about."""
 
+_Signals = dict[Subject, dict[str, float]]
+"""Values by name, of every subject."""
+
 
 class FleetWatch:
     """Follows a cluster; owned by one event loop. Call :meth:`run` once.
@@ -159,9 +162,13 @@ class FleetWatch:
         """The report about the last *hours*; takes a while, call it in a thread of its own."""
         return report_text(self.facts(hours), self._thermal, language, as_html=as_html)
 
-    def _signals(self, snapshot: ClusterSnapshot) -> dict[Subject, dict[str, float]]:
-        signals: dict[Subject, dict[str, float]] = {}
+    def _signals(self, snapshot: ClusterSnapshot) -> _Signals:
         now_s = self._clock()
+        nodes, ingresses = self._of_nodes(snapshot, now_s), self._of_ingresses(now_s)
+        return nodes | self._of_models(snapshot) | ingresses
+
+    def _of_nodes(self, snapshot: ClusterSnapshot, now_s: float) -> _Signals:
+        signals: _Signals = {}
         for node in snapshot.nodes:
             # Who was taken out is silent on purpose.
             told = {} if node.age_s is None else {"silent_s": 0.0 if node.left else node.age_s}
@@ -175,11 +182,19 @@ class FleetWatch:
             signals[Subject(node.id, node.host)] = told
         for gone in set(self.memory.most_cards) - {node.id for node in snapshot.nodes}:
             del self.memory.most_cards[gone]
-        for one in self._recent(snapshot):
-            subject = Subject(f"{_MODEL}{one.model}", one.model, one.simulated)
-            signals[subject] = synthesis_signals(one)
-        for application, waits_s in self.memory.ingresses.waits_s(now_s).items():
-            signals[Subject(f"application:{application}", application)] = {"queue_age_s": waits_s}
+        return signals
+
+    def _of_models(self, snapshot: ClusterSnapshot) -> _Signals:
+        return {
+            Subject(f"{_MODEL}{one.model}", one.model, one.simulated): synthesis_signals(one)
+            for one in self._recent(snapshot)
+        }
+
+    def _of_ingresses(self, now_s: float) -> _Signals:
+        signals: _Signals = {
+            Subject(f"application:{application}", application): {"queue_age_s": waits_s}
+            for application, waits_s in self.memory.ingresses.waits_s(now_s).items()
+        }
         for report in self.memory.ingresses.known(now_s):
             failing_s = max((state.failing_s for state in report.exports), default=None)
             if failing_s is not None:
