@@ -136,9 +136,10 @@ def cancel(
 ) -> None:
     """Stop a job for good; what was spoken stays until it is forgotten."""
     with JobClient(url, api_key()) as client:
-        job = client.job(job_id)
-        if job["status"] in _ENDED and not forget:
-            raise ServeError(f"The job is {job['status']} already; --forget removes it.")
+        if not forget:  # a damaged job can't be asked for, only removed
+            job = client.job(job_id)
+            if job["status"] in _ENDED:
+                raise ServeError(f"The job is {job['status']} already; --forget removes it.")
         client.delete(job_id, forget=forget)
     console.print(f"{job_id} is {'forgotten' if forget else 'cancelled'}.", soft_wrap=True)
 

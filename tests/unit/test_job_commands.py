@@ -101,6 +101,18 @@ async def test_commands_and_refusals(tmp_path: Path) -> None:
             assert isinstance((await run(*wrong)).exception, ServeError)
 
 
+async def test_a_damaged_job_can_be_removed(tmp_path: Path) -> None:
+    async with serving(tmp_path / "store") as (at, _, run):
+        job = await at.submit("One sentence.")
+        await at.done(job)
+        (tmp_path / "store" / "jobs" / job / "plan.json").write_bytes(b"{")
+        at.runner._shelf._lives.clear()
+        assert "damaged" in str((await run("watch", job)).exception)
+        removed = await run("cancel", job, "--forget")
+        assert removed.exit_code == 0, removed.output
+        assert await at.runner.jobs.list() == ()
+
+
 async def test_a_broken_download_goes_on_where_it_ended(tmp_path: Path) -> None:
     async with serving(tmp_path / "store") as (at, url, _):
         job = await at.submit(audio_format="wav")
