@@ -148,7 +148,8 @@ class Settings(StrictModel):
     model_aliases: tuple[str, ...] = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
     """Model names of other services that clients may send."""
     voice_aliases: dict[str, str] = Field(default_factory=dict)
-    """Voice id by a name that clients may send, such as OpenAI's stock voices."""
+    """Voice id by a name that clients may send. OpenAI's voice names that are not among them stand
+    for the engine's voices in their order (see ``core.casting``)."""
 
     @property
     def engine_options(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from serve_app.core.casting import ANY_VOICE, cast
+from serve_app.core.casting import ANY_VOICE, cast, with_stock_names
 from serve_app.core.dialogue import Said, script_of, voices_of
 from serve_app.core.normalise import normalise
 from serve_app.core.script import Paragraph, Script, Turn, parse
@@ -132,7 +132,7 @@ def prepare(order: ScriptOrder, engine: EngineInfo, ability: Ability) -> Prepare
         {voice.id: voice.name for voice in engine.voices},
         requested=order.voice,
         explicit={**order.speakers, **asked},
-        aliases=ability.aliases,
+        aliases=with_stock_names(ability.aliases, [voice.id for voice in engine.voices]),
     )
     _require_language(order.language, voices.values(), engine)
     script, report = _told(script, order)

@@ -10,12 +10,13 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field
 
+from serve_app.core import casting
 from serve_app.core.audio import Pcm, bytes_from_pcm, duration_s
 from serve_app.errors import InvalidInputError
 from serve_app.strict import StrictModel
 from serve_app.voice_upload import VoiceAudio
 
-VOICE_ID: Final = r"voice_[0-9a-f]{24}"
+VOICE_ID: Final = casting.VOICE_ID
 MAX_NAME_CHARACTERS: Final = 64
 MAX_CONSENT_CHARACTERS: Final = 2_000
 

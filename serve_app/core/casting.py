@@ -17,15 +17,40 @@ of one name the first in order is meant. A speaker's name is not looked up among
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, cycle
 
 from serve_app.core.script import NARRATOR
 from serve_app.errors import InvalidInputError, UnknownVoiceError
 
+VOICE_ID = r"voice_[0-9a-f]{24}"
+"""Ids of the voice library's voices; an engine's own have others."""
+STOCK_NAMES = (
+    *("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer"),
+    *("verse", "marin", "cedar"),
+)
+"""OpenAI's voices, which its examples and many clients name."""
 ANY_VOICE = "auto"
 """Requested voice that leaves the whole choice to the order of the engine's voices."""
 _SHOWN = 20
+
+
+def with_stock_names(aliases: Mapping[str, str], voices: Sequence[str]) -> dict[str, str]:
+    """Aliases, and OpenAI's voice names where they are not among them or voices themselves.
+
+    They stand for the engine's own voices in their order, again from the first when there are more
+    names than voices. Where an engine has none of its own, all stand for the library's oldest one:
+    what they mean must not change when somebody adds a voice.
+
+    Args:
+        aliases: As configured.
+        voices: Ids, in their order.
+    """
+    own = [voice for voice in voices if not re.fullmatch(VOICE_ID, voice)] or voices[:1]
+    taken = {name.casefold() for name in (*aliases, *voices)}
+    stock = dict(zip(STOCK_NAMES, cycle(own), strict=False)) if own else {}
+    return {**aliases, **{name: to for name, to in stock.items() if name not in taken}}
 
 
 def cast(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
-from serve_app.core.casting import ANY_VOICE
+from serve_app.core.casting import ANY_VOICE, STOCK_NAMES, with_stock_names
 from serve_app.core.script import NARRATOR
 from serve_app.engines.base import EngineInfo, Voice
 from serve_app.errors import BodyTooLargeError, ForbiddenError, InvalidInputError, NotFoundError
@@ -133,7 +133,7 @@ def _refuse_reserved(service: Service, engine: EngineInfo, name: str) -> None:
     """Keep what scripts and clients mean by a name from being caught by a new voice."""
     own = [voice for voice in engine.voices if not re.fullmatch(VOICE_ID, voice.id)]
     reserved = {
-        *(ANY_VOICE, NARRATOR, *service.settings.voice_aliases),
+        *(ANY_VOICE, NARRATOR, *STOCK_NAMES, *service.settings.voice_aliases),
         *(known for voice in own for known in (voice.id, voice.name)),
     }
     if name_key(name) in map(name_key, reserved):
@@ -147,9 +147,10 @@ def _refuse_reserved(service: Service, engine: EngineInfo, name: str) -> None:
 def _listed(service: Service, engine: EngineInfo) -> list[dict[str, Any]]:
     voices = [_entry(voice) for voice in engine.voices]
     by_id = {voice["id"]: voice for voice in voices}
+    aliases = with_stock_names(service.settings.voice_aliases, list(by_id))
     return voices + [
         {**by_id[target], "id": alias, "name": alias, "alias_of": target}
-        for alias, target in service.settings.voice_aliases.items()
+        for alias, target in aliases.items()
         if target in by_id and alias not in by_id
     ]
 

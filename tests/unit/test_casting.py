@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.casting import cast
+from serve_app.core.casting import STOCK_NAMES, cast, with_stock_names
 from serve_app.errors import InvalidInputError, UnknownVoiceError
 
 VOICES = {"alto": "Anna", "tenor": "Tom", "bass": "Ben", "mezzo": "Mia"}
@@ -46,6 +46,19 @@ def test_a_voice_that_somebody_adds_catches_nothing_by_its_name() -> None:
     assert cast(["Lily", "Tom"], voices, requested="bass") == {"Lily": "bass", "Tom": "tenor"}
     assert cast(["Lily", "Tom"], voices, requested="tenor") == {"Lily": "tenor", "Tom": "alto"}
     assert cast(["Tom"], voices, explicit={"Tom": "auto"}) == {"Tom": "alto"}
+
+
+def test_openais_names_stand_for_the_engines_voices_and_nothing_that_is_added_moves_them() -> None:
+    own = list(VOICES)
+    found = with_stock_names({"ash": "mezzo", "reader": "bass"}, own)
+    assert (found["alloy"], found["ballad"], found["fable"]) == ("alto", "bass", "tenor")
+    assert (found["ash"], found["reader"]) == ("mezzo", "bass")
+    assert set(found) == {*STOCK_NAMES, "reader"}
+    added = ["voice_" + digit * 24 for digit in "12"]
+    assert with_stock_names({}, own + added) == with_stock_names({}, own)
+    assert with_stock_names({}, added) == with_stock_names({}, added[:1])
+    assert with_stock_names({}, []) == {}
+    assert "alloy" not in with_stock_names({}, ["Alloy", "alto"])
 
 
 def test_without_any_voice_it_says_so() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from serve_app import speech
+from serve_app.core.casting import STOCK_NAMES
 from serve_app.core.plan import PlannedSegment, plan_segments
 from serve_app.core.script import Script
 from serve_app.engines.base import SpeakTask
@@ -118,8 +119,12 @@ async def test_stock_voice_names_are_mapped(client: httpx.AsyncClient) -> None:
     )
     assert answer.status_code == 200
     assert answer.headers["x-speakers"] == "Narrator=tenor"
-    voices = (await client.get("/v1/audio/voices")).json()
-    assert [voice["id"] for voice in voices["data"]] == ["alto", "tenor", "alloy"]
+    voices = (await client.get("/v1/audio/voices")).json()["data"]
+    assert [voice["id"] for voice in voices[:3]] == ["alto", "tenor", "alloy"]
+    assert {voice["id"] for voice in voices[2:]} == set(STOCK_NAMES)
+    for name in STOCK_NAMES:
+        answer = await client.post("/v1/audio/speech", json={**BODY, "voice": name})
+        assert answer.status_code == 200
     models = (await client.get("/v1/models")).json()["data"]
     assert models[0]["id"] == "fake-1"
     assert (await client.get("/v1/models/tts-1")).json()["alias_of"] == "fake-1"
