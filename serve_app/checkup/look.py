@@ -61,6 +61,8 @@ def wanted_of(path: Path, settings: Settings, environment: Mapping[str, str]) ->
         slots=settings.engine.slots,
         device=str(options.get("device", "auto")) if vibevoice else "cpu",
         dtype=str(options.get("dtype", "auto")),
+        int8=options.get("int8") is not None,
+        static_cache_s=options.get("static_cache_s"),
         voices=_unreadable(options) if vibevoice else (),
         weights=find_weights(str(options.get("model", "")), options.get("revision"), environment)
         if vibevoice

@@ -21,6 +21,7 @@ _NUMBER_BYTES: Final[Mapping[str, int]] = {"F32": 4, "BF16": 2, "F16": 2}
 _LARGEST_HEAD: Final = 100 << 20
 _INDEX: Final = "model.safetensors.index.json"
 _ONE_FILE: Final = "model.safetensors"
+_LAYERS: Final = "language_model.layers."
 _PROCESSOR: Final = ("processor_config.json", "preprocessor_config.json")
 
 
@@ -85,10 +86,11 @@ def _examined(weights: Weights, folder: Path) -> Weights:
         raise DamagedError(f"{_PROCESSOR[0]} is missing")
     files = _files(folder)
     sizes = [_stored(folder / name) for name in files]
-    number_bytes = max((width for _, width in sizes), default=2)
+    number_bytes = max((width for _, width, _ in sizes), default=2)
     return replace(
         weights,
-        weights_bytes=sum(size for size, _ in sizes),
+        weights_bytes=sum(size for size, _, _ in sizes),
+        layers_bytes=sum(layers for _, _, layers in sizes),
         shape=_shape(config["text_config"], number_bytes),
     )
 
@@ -99,8 +101,9 @@ def _files(folder: Path) -> list[str]:
     return [_ONE_FILE]
 
 
-def _stored(path: Path) -> tuple[int, int]:
-    """Bytes of a file's tensors, and of the numbers that most of them are made of."""
+def _stored(path: Path) -> tuple[int, int, int]:
+    """Bytes of a file's tensors, of the numbers that most are made of, and of those that int8
+    rounds: the matrices of the language model's layers."""
     if not path.is_file():
         raise DamagedError(f"{path.name} is missing")
     size = path.stat().st_size
@@ -115,11 +118,14 @@ def _stored(path: Path) -> tuple[int, int]:
     if size != 8 + length + end:
         raise DamagedError(f"{path.name} has {size} bytes instead of {8 + length + end}")
     by_width: dict[int, int] = {}
-    for tensor in tensors.values():
+    layers = 0
+    for name, tensor in tensors.items():
         begin, stop = tensor["data_offsets"]
         width = _NUMBER_BYTES.get(tensor["dtype"], 2)
         by_width[width] = by_width.get(width, 0) + stop - begin
-    return end, max(by_width, key=lambda width: by_width[width], default=2)
+        if _LAYERS in name and len(tensor["shape"]) == 2:
+            layers += stop - begin
+    return end, max(by_width, key=lambda width: by_width[width], default=2), layers
 
 
 def _shape(text: Mapping[str, Any], number_bytes: int) -> ModelShape:

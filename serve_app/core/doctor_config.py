@@ -6,7 +6,7 @@ from typing import Final
 
 from serve_app.core.finding import COLUMNS, Finding, gib, slots_on, slots_text
 from serve_app.core.machine import Card, Machine, Wanted
-from serve_app.core.vram import ModelSize
+from serve_app.core.vram import ModelSize, segment_columns
 
 INGRESS_CPUS: Final = 0.1
 
@@ -60,29 +60,32 @@ def _count(machine: Machine) -> int:
 def _fits(wanted: Wanted, cards: list[Card], replicas: int) -> list[Finding]:
     """Whether the config's model fits on the cards that its replicas get."""
     assert wanted.weights is not None
-    model = wanted.weights.size(wanted.dtype)
+    model, columns = wanted.size, COLUMNS
+    if wanted.static_cache_s is not None:
+        columns = max(columns, segment_columns(wanted.static_cache_s))
     if model is None:
         says = f"the size of {wanted.weights.model} is unknown until its weights are here"
         return [Finding("memory", "note", says)]
-    fits = {card.index: slots_on(card, model) for card in cards}
+    fits = {card.index: slots_on(card, model, columns) for card in cards}
     full = [card for card in cards if fits[card.index] == 0]
     if len(cards) - len(full) < min(replicas, len(cards)):
-        return [_too_small(model, card) for card in full]
+        return [_too_small(model, card, columns) for card in full]
     known = [slots for slots in fits.values() if slots]
     if not known:
         return [Finding("memory", "note", "the cards don't tell their memory: start with slots: 1")]
     fewest = min(known)
-    says = f"{model.name} with {slots_text(fewest)} on the fullest of {len(known)} cards (computed)"
+    name = f"{model.name} in int8" if wanted.int8 else model.name
+    says = f"{name} with {slots_text(fewest)} on the fullest of {len(known)} cards (computed)"
     if fewest < wanted.slots:
         do = f"set slots: {fewest}; the engine would lower them by itself when memory runs out"
         return [Finding("memory", "note", f"{says}; the config asks for {wanted.slots}", do)]
     return [Finding("memory", "ok", says)]
 
 
-def _too_small(model: ModelSize, card: Card) -> Finding:
+def _too_small(model: ModelSize, card: Card, columns: int) -> Finding:
     assert card.total_bytes is not None
     assert card.free_bytes is not None
-    needed = model.bytes_for(1, card.total_bytes, COLUMNS)
+    needed = model.bytes_for(1, card.total_bytes, columns)
     says = (
         f"{model.name} needs {gib(needed)} GiB with head-room for one slot; card {card.index} "
         f"has {gib(card.free_bytes)} of {gib(card.total_bytes)} GiB free"

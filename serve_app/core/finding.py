@@ -37,11 +37,11 @@ class Finding:
     do: str = ""
 
 
-def slots_on(card: Card, model: ModelSize) -> int | None:
-    """Slots that fit beside what is on the card now; None if it does not tell its memory."""
+def slots_on(card: Card, model: ModelSize, columns: int = COLUMNS) -> int | None:
+    """Slots of *columns* that fit beside what is on the card now; None if it does not tell."""
     if card.total_bytes is None or card.free_bytes is None:
         return None
-    return model.slots_on(card.free_bytes, card.total_bytes, COLUMNS)
+    return model.slots_on(card.free_bytes, card.total_bytes, columns)
 
 
 def slots_text(count: int) -> str:

@@ -101,6 +101,7 @@ class Weights:
         problem: What is wrong with it.
         weights_bytes: Size of the weights as they are stored.
         shape: What memory depends on, with the stored dtype.
+        layers_bytes: Of the weights, those of the language model's layers.
     """
 
     model: str
@@ -109,6 +110,7 @@ class Weights:
     problem: str | None = None
     weights_bytes: int | None = None
     shape: ModelShape | None = None
+    layers_bytes: int = 0
 
     @property
     def fetch_command(self) -> str:
@@ -129,19 +131,23 @@ class Weights:
         """What it takes on a card in *dtype*; None if neither it nor its name is known."""
         wanted = _NUMBER_BYTES.get(dtype, 2)
         if self.shape is not None and self.weights_bytes is not None:
-            return _scaled(self.model, self.weights_bytes, self.shape, wanted)
+            stored = ModelSize(self.model, self.weights_bytes, self.shape, self.layers_bytes)
+            return _scaled(stored, wanted)
         name = self.model.lower()
         for part, at in _NAME_PARTS:
             if part in name:
-                known = PUBLISHED[at]
-                return _scaled(known.name, known.weights_bytes, known.shape, wanted)
+                return _scaled(PUBLISHED[at], wanted)
         return None
 
 
-def _scaled(name: str, weights_bytes: int, shape: ModelShape, number_bytes: int) -> ModelSize:
-    weights_bytes = weights_bytes * number_bytes // shape.number_bytes
-    shape = ModelShape(shape.layers, shape.kv_heads, shape.head_dim, number_bytes)
-    return ModelSize(name, weights_bytes, shape)
+def _scaled(stored: ModelSize, number_bytes: int) -> ModelSize:
+    shape = stored.shape
+    sizes = [
+        size * number_bytes // shape.number_bytes
+        for size in (stored.weights_bytes, stored.layers_bytes)
+    ]
+    scaled = ModelShape(shape.layers, shape.kv_heads, shape.head_dim, number_bytes)
+    return ModelSize(stored.name, sizes[0], scaled, sizes[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +189,8 @@ class Wanted:
         replicas: How many; None for one on every card.
         replica_cpus: CPUs that one replica books.
         slots: Segments that one replica speaks at once.
-        device, dtype: Of the vibevoice engine.
+        device, dtype, int8: Of the vibevoice engine; whether its weights are rounded to 8 bits.
+        static_cache_s: Seconds of a segment for which all slots have room from the start, or None.
         voices: Recordings of the vibevoice engine that are not readable files; None if it names
             no recording at all.
         weights: Of the vibevoice engine.
@@ -197,8 +204,16 @@ class Wanted:
     slots: int
     device: str = "auto"
     dtype: str = "auto"
+    int8: bool = False
+    static_cache_s: float | None = None
     voices: tuple[str, ...] | None = ()
     weights: Weights | None = None
+
+    @property
+    def size(self) -> ModelSize | None:
+        """What the model takes on a card as the config holds it; None if that is unknown."""
+        size = None if self.weights is None else self.weights.size(self.dtype)
+        return size.in_int8 if size is not None and self.int8 else size
 
     @property
     def needs_cards(self) -> bool:

@@ -9,7 +9,7 @@ or that were computed from the model's shape; they were not measured on a card.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 HEADROOM_BYTES: Final = 3 << 29
@@ -69,11 +69,19 @@ class ModelSize:
         name: For people.
         weights_bytes: Of the weights in the dtype of *shape*.
         shape: What the rest depends on.
+        layers_bytes: Of the weights, those of the language model's layers, which int8 rounds.
     """
 
     name: str
     weights_bytes: int
     shape: ModelShape
+    layers_bytes: int = 0
+
+    @property
+    def in_int8(self) -> ModelSize:
+        """The same with the language model's layers in 8 bits."""
+        kept = self.layers_bytes // self.shape.number_bytes
+        return replace(self, weights_bytes=self.weights_bytes - self.layers_bytes + kept)
 
     def slots_on(self, free_bytes: int, total_bytes: int, columns: int) -> int:
         """Slots that fit on a card that does not hold the weights yet; 0 if none does."""
@@ -87,10 +95,10 @@ class ModelSize:
 
 
 PUBLISHED: Final = (
-    ModelSize("VibeVoice 1.5B", 5_410_000_000, ModelShape(28, 2, 128, 2)),
-    ModelSize("VibeVoice 7B", 18_690_000_000, ModelShape(28, 4, 128, 2)),
+    ModelSize("VibeVoice 1.5B", 5_410_000_000, ModelShape(28, 2, 128, 2), 2_620_000_000),
+    ModelSize("VibeVoice 7B", 18_690_000_000, ModelShape(28, 4, 128, 2), 13_050_000_000),
 )
-"""The models that were published, with 16-bit weights."""
+"""The models that were published, with 16-bit weights; their layers are those of Qwen 2.5."""
 
 
 def segment_columns(audio_s: float) -> int:

@@ -214,6 +214,25 @@ class TestMemory:
         assert full.weights_bytes == 2 * half.weights_bytes
         assert full.shape.token_bytes == 2 * half.shape.token_bytes
 
+    def test_int8_takes_half_of_the_layers(self) -> None:
+        plain, small = ON_CARDS.size, replace(ON_CARDS, int8=True).size
+        assert plain is not None
+        assert small is not None
+        assert plain.weights_bytes - small.weights_bytes == plain.layers_bytes // 2 > 1e9
+        assert small.shape == plain.shape
+        fits = (plain.bytes_for(1, 8 * GIB, COLUMNS) + small.bytes_for(1, 8 * GIB, COLUMNS)) // 2
+        card_that_fits_one = replace(card(), free_bytes=fits, total_bytes=8 * GIB)
+        for asked, stopped in ((ON_CARDS, True), (replace(ON_CARDS, int8=True), False)):
+            stops = reasons(examine(machine(asked, cards=(card_that_fits_one,))))
+            assert [stop.subject for stop in stops] == ["memory"] * stopped
+
+    def test_room_that_all_slots_have_from_the_start_counts(self) -> None:
+        for static_cache_s, level in ((None, "ok"), (30.0, "ok"), (3000.0, "note")):
+            asked = replace(ON_CARDS, static_cache_s=static_cache_s)
+            narrow = machine(asked, cards=(card(free=20, total=24),))
+            (memory,) = (found for found in examine(narrow) if found.subject == "memory")
+            assert memory.level == level, memory
+
     def test_what_is_stored_counts_more_than_a_name(self) -> None:
         stored = replace(WEIGHTS, weights_bytes=8 * GIB, shape=ModelShape(2, 2, 8, 4))
         size = stored.size("auto")
@@ -317,6 +336,8 @@ class TestWeights:
         found = find_weights(str(checkpoint()), None, {})
         assert found.problem is None
         assert found.shape == tiny().shape
+        layers = tiny().model.model.language_model.layers.parameters()
+        assert found.layers_bytes == sum(4 * p.numel() for p in layers if p.dim() == 2)
         parameters = sum(p.numel() * p.element_size() for p in tiny().model.parameters())
         assert found.weights_bytes == pytest.approx(parameters, rel=0.01)
 
@@ -448,6 +469,16 @@ class TestWanted:
             "hf download vibevoice/VibeVoice-1.5B-hf --revision COMMIT "
             "--local-dir /models/VibeVoice-1.5B-hf"
         )
+
+    def test_switches_that_change_memory_are_read(self) -> None:
+        engine: dict[str, Any] = {"kind": "vibevoice"}
+        switched = {"int8": "torchao", "static_cache_s": 60, "dtype": "float16"}
+        asked = []
+        for more in ({}, switched):
+            engine["options"] = {"model": "x", **more}
+            found = wanted_of(Path("c"), parse_settings({"engine": engine, "cards": "none"}), {})
+            asked.append((found.int8, found.static_cache_s, found.dtype))
+        assert asked == [(False, None, "auto"), (True, 60, "float16")]
 
     def test_voices_are_files(self, tmp_path: Path) -> None:
         there, gone = tmp_path / "a.wav", tmp_path / "b.wav"
