@@ -6,7 +6,8 @@ whatever has been spoken, and takes a while to tell that a client has left. HAPr
 brings along on Linux, joins the client with the ingress' own server: what a client does not read
 is not spoken, and a client that leaves is gone at once.
 
-All of it is chosen by variables that every Ray process must see when it starts.
+All of it is chosen by variables that every Ray process must see when it starts. On Kubernetes they
+stand in k8s/base/ray.env; the image holds what ``python -m serve_app.transport FOLDER`` writes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import csv
 import shlex
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -213,3 +215,7 @@ def _free_block(count: int) -> int:
             for server in held:
                 server.close()
         return first
+
+
+if __name__ == "__main__":
+    write_script(Path(sys.argv[1]))

@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from serve_app.transport import best_transport
 from tests.manifests import ROOT, pod_templates, render
 
 
@@ -136,6 +138,27 @@ def test_ray_is_pinned_to_the_version_of_the_manifests(project: dict[str, object
     assert isinstance(project["dependencies"], list)
     (wanted,) = (d for d in project["dependencies"] if d.startswith("ray["))
     assert pin in SpecifierSet(wanted.partition("]")[2])
+
+
+@pytest.mark.skipif(best_transport() == "proxy", reason="Ray brings no HAProxy along here")
+def test_it_holds_the_haproxy_that_the_pods_are_told_of(
+    dockerfile: list[Instruction], tmp_path: Path
+) -> None:
+    (run,) = (value for value in values(dockerfile, "RUN") if "transport" in value)
+    *command, folder = run.split()
+    assert command == ["python", "-m", "serve_app.transport"]
+    maps = (m["data"] for m in render("k8s/base") if m["kind"] == "ConfigMap")
+    (environment,) = (data for data in maps if "RAY_SERVE_ENABLE_HA_PROXY" in data)
+    named = PurePosixPath(environment["RAY_SERVE_HAPROXY_BINARY_PATH"])
+    assert named.parent == PurePosixPath(folder)
+    arguments = [sys.executable, *command[1:], str(tmp_path)]
+    subprocess.run(arguments, cwd=ROOT, check=True, timeout=30)
+    version = subprocess.run(
+        [tmp_path / named.name, "-v"], check=True, capture_output=True, timeout=30
+    )
+    assert version.stdout.startswith(b"HAProxy")
+    # Another user starts it than the one who wrote it.
+    assert all(made.stat().st_mode & 0o044 == 0o044 for made in tmp_path.iterdir())
 
 
 def test_nothing_secret_and_nothing_fetched_by_hand(dockerfile: list[Instruction]) -> None:

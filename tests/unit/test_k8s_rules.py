@@ -9,11 +9,13 @@ import pytest
 import ray
 import yaml
 from ray._private import ray_constants
+from ray.serve._private import constants as serve_constants
 from ray.serve._private.constants import PROXY_DRAIN_CHECK_PERIOD_S, PROXY_MIN_DRAINING_PERIOD_S
 
 from serve_app.config import parse_settings
 from serve_app.core.estimate import speech_s
 from serve_app.local import RAY_ENVIRONMENT
+from serve_app.transport import HaProxy, best_transport
 from telemetry.otel import IMPORT_PATH, tracing_environment
 from tests.manifests import (
     ROOT,
@@ -234,6 +236,25 @@ def test_the_environment_reaches_every_ray_process(service: list[Manifest]) -> N
     for variable in ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
         assert data[variable] == RAY_ENVIRONMENT[variable]
     assert data["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.skipif(best_transport() == "proxy", reason="Ray brings no HAProxy along here")
+def test_http_comes_in_as_on_one_machine(service: list[Manifest], tmp_path: Path) -> None:
+    data = config_map(service, "ray-environment")["data"]
+    here = HaProxy.open(tmp_path).environment()
+    same = {name for name in data if here.get(name) == data[name]}
+    assert same == {
+        "RAY_SERVE_ENABLE_HA_PROXY",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED",
+        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE",
+    }
+    # A HAProxy that another one has followed must not cut off the longest stream there is.
+    longest_s = one(service, "RayService")["spec"]["rayClusterDeletionDelaySeconds"]
+    assert int(data["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"]) >= longest_s
+    for name in data:
+        if name.startswith(("RAY_SERVE_HAPROXY", "RAY_SERVE_ENABLE", "RAY_SERVE_THROUGHPUT")):
+            assert hasattr(serve_constants, name), name
 
 
 def test_spans_say_which_pod_they_come_from(service: list[Manifest]) -> None:
