@@ -62,7 +62,7 @@ class NodeView:
     Args:
         id, host: Ray node id and host name.
         state: ``ok`` if it answered now; ``slow`` if not in time; ``failed`` if its telemetry
-            could not answer, for instance while it restarts; ``dead`` if it left the cluster.
+            could not answer, as while it restarts; ``dead`` if it is in the cluster no more.
         age_s: Seconds since its last answer, or None if it never gave one.
         snapshot: Its last answer, or None.
         problem: Why it did not answer now, or None.

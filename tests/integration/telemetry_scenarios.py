@@ -86,6 +86,7 @@ async def watch(cluster: Cluster, second: Any) -> dict[str, Any]:
     cluster.remove_node(second)
     body = await body_when(view, lambda body: states(body) == ["dead", "ok"])
     seen["stale"] = {card["node"]: card["stale"] for card in body["cards"]}
+    seen["why"] = [n["problems"][-1] for n in body["nodes"] if n["state"] == "dead"]
     seen["left"] = sorted(node["id"] for node in body["nodes"] if node["state"] == "ok")
     view.close()
     return seen

@@ -51,6 +51,7 @@ def test_actors_follow_the_nodes_come_back_and_go() -> None:
     (left,) = seen["left"]
     (gone,) = set(seen["nodes"]) - {left}
     assert seen["stale"] == {left: False, gone: True}
+    assert seen["why"] == ["the node left the cluster"]  # Ray says that it was told to
     assert (seen["adopted"], seen["carried"]) == ("none", 1)
     assert seen["stopped"]
 
