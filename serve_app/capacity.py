@@ -33,11 +33,18 @@ class Capacity:
         replicas: Replicas that report.
         places: Slots that their cards may use now.
         paused: Replicas whose card takes nothing.
+        busy: Segments that are being spoken.
     """
 
     replicas: int
     places: int
     paused: int
+    busy: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there are places, and all of them speak."""
+        return 0 < self.places <= self.busy
 
     @property
     def all_paused(self) -> bool:
@@ -58,6 +65,7 @@ class _Replica:
         node: Ray node id.
         card_uuid: Its card, or None.
         slots: Of its engine.
+        busy: Slots of them that speak.
         state: What the guard said of its card last.
         heard_s: Monotonic time of its last report.
     """
@@ -65,6 +73,7 @@ class _Replica:
     node: str
     card_uuid: str | None
     slots: int
+    busy: int
     state: GuardState
     heard_s: float
 
@@ -105,12 +114,15 @@ class Roll:
             replicas=len(replicas),
             places=sum(slots_of(replica.state, replica.slots) for replica in replicas),
             paused=sum(replica.state == "paused" for replica in replicas),
+            busy=sum(replica.busy for replica in replicas),
         )
 
     def _heard(self, node: str, load: ReplicaLoad, now_s: float) -> None:
         known = self._replicas.get(load.replica)
         state: GuardState = "open" if known is None else known.state
-        self._replicas[load.replica] = _Replica(node, load.card_uuid, load.slots, state, now_s)
+        self._replicas[load.replica] = _Replica(
+            node, load.card_uuid, load.slots, load.busy, state, now_s
+        )
 
 
 class CapacityWatch:

@@ -26,7 +26,7 @@ from serve_app.outcomes import Outcomes
 from serve_app.prepare import Ability
 from serve_app.replicas import ReplicaHandle
 from serve_app.speech import SpeechService
-from serve_app.store_probe import voice_store_probe
+from serve_app.store_probe import job_store_probe, voice_store_probe
 from serve_app.voice_desk import VoiceDesk
 from serve_app.voice_roster import LibraryReplicas, open_roster
 from serve_app.watching import report_schedule, telemetry_config
@@ -63,7 +63,7 @@ class IngressParts:
         if isinstance(self._keys, LiveKeys):
             self._keys.start()
         self._access = Access(self._keys, rules_of(settings.access), settings.access.cors_origins)
-        handle = ReplicaHandle(synth)
+        handle = ReplicaHandle(synth, full=lambda: self._capacity.capacity.full)
         self._telemetry = telemetry_config(settings)
         self._schedule = report_schedule(settings)
         nodes = RayCluster(self._telemetry)
@@ -115,7 +115,8 @@ class IngressParts:
         self._roster = open_roster(settings.voices)
         listed = handle if self._roster is None else LibraryReplicas(handle, self._roster)
         self._desk = None if self._roster is None else VoiceDesk(self._roster)
-        self._store = voice_store_probe(settings.voices)
+        probes = voice_store_probe(settings.voices), job_store_probe(settings.jobs)
+        self._stores = tuple(probe for probe in probes if probe is not None)
         self._jobs = None if runner is None else jobs_port(settings, runner)
         self._service = Service(
             settings,
@@ -123,7 +124,7 @@ class IngressParts:
             listed,
             self._fleet.page,
             self._desk,
-            stores=() if self._store is None else (self._store,),
+            stores=self._stores,
             all_paused=self._capacity.all_paused,
             jobs=self._jobs,
             fleet=self._fleet,
@@ -150,8 +151,8 @@ class IngressParts:
         await asyncio.gather(*self._background, return_exceptions=True)
         if isinstance(self._keys, LiveKeys):
             await self._keys.close()
-        if self._store is not None:
-            self._store.close()
+        for store in self._stores:
+            store.close()
         self._view.close()
         if self._desk is not None:
             self._desk.close()

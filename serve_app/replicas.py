@@ -40,12 +40,17 @@ class ReplicaHandle:
     Args:
         handle: Handle of the ``Synth`` deployment.
         clock: That of the router, which runs in this process.
+        full: Whether all slots of the fleet speak, as its nodes tell.
     """
 
     def __init__(
-        self, handle: DeploymentHandle[Any], clock: Callable[[], float] = time.monotonic
+        self,
+        handle: DeploymentHandle[Any],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        full: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._handle, self._clock = handle, clock
+        self._handle, self._clock, self._full = handle, clock, full
         self._streaming = handle.options(stream=True)
         self._info: ReplicaInfo | None = None
         self._spoke_s: float | None = None
@@ -131,12 +136,15 @@ class ReplicaHandle:
         return self._info.engine
 
     async def readiness(self) -> Readiness:
-        """Ready if a replica has given audio in the last half minute, or answers now."""
+        """Ready if a replica has given audio lately, answers now, or all of them speak."""
         if self._spoke_s is not None and self._clock() - self._spoke_s < _FRESH_S:
             return Readiness(True, {"spoke_s_ago": round(self._clock() - self._spoke_s, 1)})
         try:
             self._info = await self._describe()
         except NotReadyError as error:
+            # Who speaks in all its slots has none left to answer with.
+            if self._info is not None and self._full():
+                return Readiness(True, {"all_slots_speak": True})
             return Readiness(False, {"reasons": [error.message]})
         identity = self._info.identity
         return Readiness(True, {"replica": identity.replica, "spoke_test_word": True})

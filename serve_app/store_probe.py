@@ -11,6 +11,8 @@ from typing import Final
 
 from serve_app.config import VoiceSettings
 from serve_app.errors import ServeError
+from serve_app.jobs.folder import Folder
+from serve_app.jobs.settings import JobSettings
 from serve_app.voice_store import FolderStore
 
 _FRESH_S: Final = 15.0
@@ -68,6 +70,24 @@ class StoreProbe:
     def close(self) -> None:
         """Try no more; a try that hangs is left to its thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def job_store_probe(settings: JobSettings | None) -> StoreProbe | None:
+    """The probe of the jobs' store; None where there are no jobs.
+
+    Raises:
+        ConfigError: Its path has no usable backend.
+    """
+    if settings is None:
+        return None
+    folder = Folder(settings.store, settings.store_options)
+
+    def attempt() -> None:
+        name = f".probe-{uuid.uuid4().hex}"
+        folder.write(name, b"")
+        folder.remove(name)
+
+    return StoreProbe("job store", attempt)
 
 
 def voice_store_probe(settings: VoiceSettings) -> StoreProbe | None:

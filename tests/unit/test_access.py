@@ -26,11 +26,12 @@ from serve_app.engines.base import Chunk, SpeakTask, SpeechEnd
 from serve_app.errors import ConfigError, NotReadyError
 from serve_app.ingress.bounded import GateRules
 from serve_app.ingress.http import create_app
+from serve_app.jobs.settings import JobSettings
 from serve_app.keys import ApiKey, KeyRing, digest_of, key_entry, new_key, parse_keys
 from serve_app.outcomes import Outcomes
 from serve_app.pieces import TakeItem
 from serve_app.replica import ReplicaIdentity, Speaker
-from serve_app.store_probe import StoreProbe, voice_store_probe
+from serve_app.store_probe import StoreProbe, job_store_probe, voice_store_probe
 from tests.unit.fake_replicas import FakeReplicas
 from tests.unit.ingress_stage import BODY, ENGINE, LONG, SETTINGS, client_of_app, service
 
@@ -418,6 +419,20 @@ async def test_a_store_is_tried_by_writing_and_not_at_every_question(tmp_path: P
         hold.wait()
         raise NotReadyError("it is full")
 
+    jobs = job_store_probe(JobSettings(store=str(tmp_path / "jobs")))
+    assert jobs is not None
+    assert await jobs.problem() is None
+    assert list((tmp_path / "jobs").iterdir()) == []
+    jobs.close()
+    (tmp_path / "jobs").rmdir()
+    (tmp_path / "jobs").write_bytes(b"no folder")
+    broken = job_store_probe(JobSettings(store=str(tmp_path / "jobs")))
+    assert broken is not None
+    told = await broken.problem()
+    broken.close()
+    assert "job store" in str(told)
+    assert str(tmp_path) not in str(told)
+    assert job_store_probe(None) is None
     slow = StoreProbe("store", attempt, wait_s=0.02, clock=lambda: now_s[0])
     try:
         assert "has not answered" in (await slow.problem() or "")

@@ -58,6 +58,17 @@ def test_places_are_what_the_guards_allow() -> None:
     assert capacity_of(seen, "app") == Capacity(replicas=4, places=13, paused=1)
 
 
+def test_a_fleet_is_full_when_all_places_speak() -> None:
+    assert not Capacity(0, 0, 0).full
+    assert not Capacity(replicas=2, places=4, paused=0, busy=3).full
+    assert Capacity(replicas=2, places=4, paused=0, busy=4).full
+    speaking = node("a", ("open", 2), ("eased", 8))
+    assert speaking.snapshot is not None
+    loads = tuple(replace(load, busy=2) for load in speaking.snapshot.loads)
+    told = replace(speaking, snapshot=replace(speaking.snapshot, loads=loads))
+    assert capacity_of(cluster(told), "app").busy == 4
+
+
 def test_a_node_that_left_and_one_that_never_answered_count_for_nothing() -> None:
     silent = NodeView("c", "c", "slow", None, None)
     seen = cluster(node("a", ("open", 2)), node("b", ("open", 2), state="dead"), silent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 from ray.exceptions import RayTaskError
 
+from serve_app import replicas
 from serve_app.engines.base import Line, SpeakTask
 from serve_app.errors import EngineMemoryError
 from serve_app.permit import Refused
 from serve_app.pieces import Started, Waiting
+from serve_app.replica import ReplicaIdentity, ReplicaInfo
 from serve_app.replicas import ReplicaHandle
+from tests.unit.ingress_stage import ENGINE
 
 TASK = SpeakTask(key="0" * 16, lines=(Line("Ann", "v", "Words."),), seed=0, est_s=1.0)
 
@@ -89,3 +93,37 @@ async def test_a_segment_never_goes_back_to_where_it_hung_and_the_others_not_at_
     assert await spoken(handle, replace(TASK, failed_on=("r-0", "r-1"))) == taken
     assert await spoken(handle) == taken
     assert synth.avoided == [{"r-0": float("inf"), "r-1": float("inf")}, {"r-1": 2.0}]
+
+
+class Describing:
+    """A deployment whose replicas tell of themselves, or have no slot left to do so."""
+
+    def __init__(self, info: ReplicaInfo) -> None:
+        self.info, self.busy, self.describe = info, False, self
+
+    def options(self, **_options: object) -> Describing:
+        return self
+
+    def remote(self) -> asyncio.Future[ReplicaInfo]:
+        answer = asyncio.get_running_loop().create_future()
+        if not self.busy:
+            answer.set_result(self.info)
+        return answer
+
+
+async def test_a_fleet_that_speaks_in_all_its_slots_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replicas, "_DESCRIBE_TIMEOUT_S", 0.01)
+    synth = Describing(ReplicaInfo(ReplicaIdentity("r", "n", None, simulated=True), ENGINE, 1))
+    full = False
+    handle = ReplicaHandle(synth, full=lambda: full)  # type: ignore[arg-type]
+    synth.busy = full = True
+    assert not (await handle.readiness()).ready  # nobody has told yet what could be asked for
+    synth.busy = False
+    assert (await handle.readiness()).ready
+    synth.busy = True
+    assert (await handle.readiness()).ready
+    full = False
+    found = await handle.readiness()
+    assert (found.ready, len(found.reasons["reasons"])) == (False, 1)
