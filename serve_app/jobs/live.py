@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,8 @@ from serve_app.jobs.records import (
 
 _MAX_WARNINGS: Final = 50
 _MAX_RETRIES: Final = 2_000
+_SHOWN: Final = 20
+"""Segments that a warning names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,23 @@ class LiveJob:
             self.warn(f"The kept audio of segment {number} was damaged; {then}.")
             self.note_status(before)
         return name
+
+    def miss(self, damaged: Collection[int], state: StateRecord) -> None:
+        """Say which takes are no longer there that once were.
+
+        Args:
+            damaged: Segments with a take whose file is not what was written.
+            state: As it was written down, perhaps before the newest takes were kept.
+        """
+        opened = {number for number, _ in self.job.open_segments()}
+        lost = opened if state.status is Status.COMPLETE else opened & set(damaged)
+        then = "it is gone" if self.job.status is Status.CANCELLED else "it is spoken again"
+        if lost:
+            named = ", ".join(map(str, sorted(lost)[:_SHOWN])) + (" ..." * (len(lost) > _SHOWN))
+            self.warn(f"Kept audio was damaged or missing, segments {named}; {then}.")
+        more = state.done - self.job.totals().done - len(lost)
+        if more > 0:
+            self.warn(f"Kept audio of {more} segments was missing; {then}.")
 
     def give_up(self, number: int, edition: int, why: str) -> None:
         """A take can't be spoken."""

@@ -47,6 +47,16 @@ def whole_takes(sizes: Mapping[str, int]) -> list[TakeName]:
     return sorted(names, key=lambda take: (take.number, take.edition, -take.epoch))
 
 
+def cut_takes(sizes: Mapping[str, int]) -> set[int]:
+    """Segments of takes whose files have another length than their names say.
+
+    Args:
+        sizes: Bytes by name.
+    """
+    matches = {_TAKE.fullmatch(name): size_bytes for name, size_bytes in sizes.items()}
+    return {int(it[1]) for it, size_bytes in matches.items() if it and int(it[4]) != size_bytes}
+
+
 def state_epochs(names: Iterable[str]) -> list[int]:
     """Epochs of the states among some names, ascending."""
     matches = map(_STATE.fullmatch, names)

@@ -23,13 +23,16 @@ def load(store: JobStore, job_id: str, series: str, wall: Callable[[], float]) -
         ServeError: Its record, plan or state is damaged.
         NotReadyError: The store can't be reached.
     """
-    names = store.takes(job_id)
+    names, damaged = store.takes(job_id), store.cut_takes(job_id)
     with ThreadPoolExecutor(_READERS) as readers:
         infos = readers.map(lambda name: _info(store, job_id, name), names)
         kept = {name: info for name, info in zip(names, infos, strict=True) if info is not None}
+    damaged |= {name.number for name in names if name not in kept}
     record, plan, state = store.job(job_id), store.plan(job_id), store.state(job_id)
     files = store.outputs(job_id)
-    return LiveJob(record, plan, state, kept, series=series, wall=wall, files=files)
+    live = LiveJob(record, plan, state, kept, series=series, wall=wall, files=files)
+    live.miss(damaged, state)
+    return live
 
 
 def _info(store: JobStore, job_id: str, name: TakeName) -> TakeInfo | None:

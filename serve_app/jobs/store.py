@@ -35,6 +35,7 @@ from serve_app.jobs.folder import Folder
 from serve_app.jobs.names import (
     JOB_ID,
     TakeName,
+    cut_takes,
     job_folder,
     output_folder,
     record_name,
@@ -157,6 +158,14 @@ class JobStore:
             NotReadyError: The store can't be reached.
         """
         return whole_takes(self._folder.files(takes_folder(job_id)))
+
+    def cut_takes(self, job_id: str) -> set[int]:
+        """Segments that have a take whose file is shorter or longer than it was.
+
+        Raises:
+            NotReadyError: The store can't be reached.
+        """
+        return cut_takes(self._folder.files(takes_folder(job_id)))
 
     def keep(self, job_id: str, number: int, edition: int, header: Header, flac: bytes) -> TakeName:
         """Keep a spoken segment; once this returns it is never spoken again.

@@ -428,7 +428,32 @@ async def test_damage_is_noticed_when_it_is_read_and_spoken_again(tmp_path: Path
         assert await at.heard(job) == undisturbed
         assert sorted(task.tag for task in at.cards.spoken) == [3, 5, 7]
         view = await at.runner.jobs.get(job)
-        assert "segment 3 was damaged" in view.warnings[0]
+        assert "damaged or missing, segments 5, 7" in view.warnings[0]
+        assert "segment 3 was damaged" in view.warnings[1]
+    takes[9].unlink()
+    async with scene(tmp_path) as at:
+        await at.done(job)
+        assert "damaged or missing, segments 9;" in (await at.runner.jobs.get(job)).warnings[2]
+
+
+async def test_takes_that_a_paused_job_no_longer_has_are_told(tmp_path: Path) -> None:
+    async with scene(tmp_path, [replace(FAST, first_chunk_s=0.02)]) as at:
+        job = await at.submit()
+        await at.until(job, lambda view: view.done >= 4)
+        await at.runner.jobs.pause(job)
+        async with asyncio.timeout(20):
+            while job in at.runner._runs:
+                await asyncio.sleep(0.01)
+        live = await at.runner._shelf.get(job)
+        live.dirty = True
+        await at.runner._crew.save(live)
+    takes = sorted((tmp_path / "jobs" / job / "takes").iterdir())
+    takes[0].write_bytes(b"VVTAKE1")
+    takes[1].unlink()
+    async with scene(tmp_path) as at:
+        told = (await at.runner.jobs.get(job)).warnings
+        assert "segments 0;" in told[0]
+        assert "of 1 segments" in told[1]
 
 
 class BackendError(Exception):
