@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 from unittest import mock
@@ -118,6 +120,44 @@ async def test_the_others_wait_for_one_piece(piece: int) -> None:
         prompt = reader.prompt(TURNS[3])
     pieces = -(-prompt.shared // piece) - (-(len(prompt.ids) - prompt.shared) // piece)
     assert reading // 2 + 1 == pieces + len(prompt.voices)
+
+
+@pytest.mark.parametrize("moment", [1, 4])
+async def test_a_cancelled_one_is_in_no_later_frame(moment: int) -> None:
+    """Its caller's task is cancelled in the middle of a frame, which then goes on."""
+    engine = VibeVoiceEngine(tiny(), ArrayVoices(), slots=2, steps=STEPS)
+    tasks = [SpeakTask("", SEGMENTS[1].lines, seed=at, est_s=at) for at in (1, 2)]
+    frames: list[list[int]] = []
+    asked = threading.Event()
+    stock_sound, stock_cancel = Batch.sound, LoopThread.cancel
+    loop = asyncio.get_running_loop()
+
+    def sound(self: Batch) -> list[Sounded]:
+        given = stock_sound(self)
+        frames.append(sorted(item.row.budget for item in given))
+        if [len(frame) for frame in frames].count(2) == moment:
+            loop.call_soon_threadsafe(speaking[0].cancel)
+            assert asked.wait(30)
+        return given
+
+    def cancel(self: LoopThread, order: Order) -> None:
+        stock_cancel(self, order)
+        asked.set()
+
+    with (
+        mock.patch.object(Batch, "sound", sound),
+        mock.patch.object(LoopThread, "cancel", cancel),
+    ):
+        speaking = [asyncio.create_task(listen(engine, task)) for task in tasks]
+        with pytest.raises(asyncio.CancelledError):
+            await speaking[0]
+        assert (await speaking[1]).ends
+    await engine.close()
+    budgets = [2 * math.ceil(7.5 * task.est_s) + 30 for task in tasks]
+    both = [at for at, frame in enumerate(frames) if frame == budgets]
+    assert len(both) == moment
+    later = frames[both[-1] + 1 :]
+    assert later == [budgets[1:]] * len(later) != []
 
 
 async def test_the_engine_reads_in_chunks_if_told_to() -> None:
