@@ -7,9 +7,9 @@ them, so that they join to the paragraph.
 
 **Clauses** end behind ``, ; :`` before a space, behind ``，；、：``, dashes and spaced hyphens.
 
-**Where a text is cut** (:func:`cut`), given a budget and a limit above it; all costs are those of
-:mod:`serve_app.core.estimate`, and a part is *tiny* if it is under half the budget and besides
-under 3 s or under five words:
+**Where a text is cut** (:func:`cut`), given a budget, a limit above it and a most above that, which
+is there for long sentences alone; all costs are those of :mod:`serve_app.core.estimate`, and a part
+is *tiny* if it is under half the budget and besides under 3 s or under five words:
 
 1. Text within the budget is not cut.
 2. At the end of a sentence with no tiny part on either side. Of the ends within the budget the
@@ -17,12 +17,15 @@ under 3 s or under five words:
    the budget the one with the lowest hash of the sentences around it, so that cuts fall into step
    again behind an edit. With none within the budget, the first one within the limit.
 3. Text within the limit is not cut.
-4. Within the sentences up to the first end beyond the limit: at the end of a clause with no tiny
-   part on either side, within the budget the nearest to equal parts of these sentences, else the
-   first within the limit.
-5. At the last end of a sentence before them, or behind the head, although that leaves a tiny part,
-   if the rest of them is then within the limit.
-6. Between two words (in Chinese two signs), else between two letters; within the budget, nearest
+4. At the first end of a sentence beyond the limit and within the most that leaves no tiny part
+   behind it; with none, at the first one of all. Text within the most that has no such end is not
+   cut.
+5. At the last end of a sentence within the limit, or behind the head, although that leaves a tiny
+   part, if the next sentence is then within the most.
+6. Within that sentence, which is itself over the most, and what is before it: at the end of a
+   clause with no tiny part on either side, within the budget the nearest to equal parts of these
+   sentences, else the first within the limit.
+7. Between two words (in Chinese two signs), else between two letters; within the budget, nearest
    to equal parts of these sentences.
 
 Every part has a letter or digit, so that there is something to speak in each.
@@ -157,12 +160,17 @@ class Room:
         limit: Ticks at most where that keeps a sentence whole or avoids a tiny part.
         head: Ticks that are already taken before this text, its change of speaker included.
         head_words: Words that are already taken.
+        most: Ticks at most where only that keeps a sentence whole; the limit by default.
     """
 
     budget: int
     limit: int
     head: int = 0
     head_words: int = 0
+    most: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "most", max(self.most, self.limit))
 
     def is_tiny(self, ticks: int, words: int) -> bool:
         """Whether a part is too small to stand alone."""
@@ -192,14 +200,15 @@ def _place(text: Measured, start: int, room: Room) -> int | None:
         return at_sentence
     later = text.ends[bisect_right(text.ends, start) :]
     short = list(takewhile(lambda end: cost(end) <= room.limit, later))
+    long = list(takewhile(lambda end: cost(end) <= room.most, later[len(short) :]))
+    if long:
+        return _behind_sentence(text, long, room)
     unit = later[len(short)]
-    at_clause = _cut_at_clause(text, start, unit, room)
-    if at_clause is not None:
-        return at_clause
     lone = [start, *short][-1]
-    if (lone > start or room.head_words) and text.ticks[unit] - text.ticks[lone] <= room.limit:
+    if (lone > start or room.head_words) and text.ticks[unit] - text.ticks[lone] <= room.most:
         return lone
-    return _cut_at_word(text, start, unit, room)
+    at_clause = _cut_at_clause(text, start, unit, room)
+    return _cut_at_word(text, start, unit, room) if at_clause is None else at_clause
 
 
 def _cost(text: Measured, start: int, room: Room, end: int) -> int:
@@ -219,6 +228,14 @@ def _cut_at_sentence(text: Measured, start: int, room: Room) -> int | None:
     if full and cost(whole) > EQUAL_PARTS * room.budget:
         return min(full, key=lambda end: (_sentence_hash(text, end), -end))
     return _most_equal(fits, cost, whole, room.budget)
+
+
+def _behind_sentence(text: Measured, ends: list[int], room: Room) -> int | None:
+    """Of ends of sentences beyond the limit the one to cut at; None to take all of the text."""
+    whole = len(text.text)
+    good = (end for end in ends if end == whole or not _rest_is_tiny(text, end, whole, room))
+    end = next(good, ends[0])
+    return None if end == whole else end
 
 
 def _cut_at_clause(text: Measured, start: int, unit: int, room: Room) -> int | None:
@@ -247,9 +264,12 @@ def _reach(text: Measured, start: int, room: Room, most: int) -> int:
 def _leaves_tiny(text: Measured, start: int, end: int, whole: int, room: Room) -> bool:
     """Whether a cut at *end* leaves a part of ``[start, whole)`` that is too small."""
     front_words = room.head_words + text.words[end] - text.words[start]
-    return room.is_tiny(_cost(text, start, room, end), front_words) or room.is_tiny(
-        text.ticks[whole] - text.ticks[end], text.words[whole] - text.words[end]
-    )
+    front = _cost(text, start, room, end)
+    return room.is_tiny(front, front_words) or _rest_is_tiny(text, end, whole, room)
+
+
+def _rest_is_tiny(text: Measured, end: int, whole: int, room: Room) -> bool:
+    return room.is_tiny(text.ticks[whole] - text.ticks[end], text.words[whole] - text.words[end])
 
 
 def _most_equal(ends: list[int], cost: Callable[[int], int], whole: int, budget: int) -> int:

@@ -7,8 +7,8 @@ these rules changes all audio; ``PLAN_VERSION`` in :mod:`serve_app.core.plan` is
 ``min(ramp[index], middle)``. The ramp 4, 8, 16, 30 s makes the first sound early. *middle* is
 ``min(90, max(10, left / 64))``, with the seconds of speech from the point to the end, rounded down
 to a step of :data:`LADDER_S`: it tapers so that many cards finish together. It looks only forward,
-so text in front has no influence but through the ramp; the steps keep an edit behind from moving
-cuts in front.
+so text in front has no influence but through the ramp and through the place where the last
+sixteenth begins (below); the steps keep an edit behind from moving cuts in front.
 
 **Blocks** are paragraphs. From the start of a block a segment takes:
 
@@ -24,9 +24,12 @@ cuts in front.
 What is tiny (under half of the budget, and under 3 s or five words) and last before an explicit
 pause or the end goes with the segment before it, if that stays within its limit.
 
-**The bound.** No segment costs more than its limit: the budget plus 3 s; for the first one twice
-the budget, 8 s, so that a first sentence up to this length stays whole. An explicit pause always
-cuts.
+**The bound.** No segment costs more than its limit, the budget plus 3 s (for the first one twice
+the budget, 8 s), but where a sentence would else be cut: it stays whole up to 45 s, half of the
+largest budget, so that neither ramp nor taper parts it. The first segment is heard while it is
+spoken, so a long first sentence costs little. Only in the last sixteenth of a script the limit
+holds: a long sentence there would keep one card busy while the others have nothing left. An
+explicit pause always cuts.
 
 Source of the budgets: in-order dispatch with a look-ahead of four per slot, simulated for 8, 16
 and 64 cards, loses 0.6, 1.5 and 7 % against an ideal share with this taper.
@@ -36,7 +39,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from serve_app.core.cut import TINY_TICKS, Measured, Room, cut, cut_hash, measure
@@ -48,6 +51,8 @@ from serve_app.core.text import ends_question, words
 RAMP_S: Final = (4, 8, 16, 30)
 LADDER_S: Final = (10, 12, 15, 20, 25, 30, 40, 50, 60, 75, 90)
 TAPER: Final = 64
+MOST_TICKS: Final = LADDER_S[-1] * TICKS_PER_S // 2
+FINAL_SHARE: Final = 16
 
 
 def budget_ticks(index: int, left: int) -> int:
@@ -61,6 +66,11 @@ def budget_ticks(index: int, left: int) -> int:
 def limit_ticks(index: int, budget: int) -> int:
     """Ticks that segment *index* never exceeds."""
     return 2 * budget if index == 0 else budget + TINY_TICKS
+
+
+def most_ticks(limit: int, left: int, whole: int) -> int:
+    """Ticks that a segment never exceeds for the sake of a long sentence."""
+    return limit if FINAL_SHARE * left < whole else MOST_TICKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +140,7 @@ class Packer:
         index = 0
         while point.block < len(self._blocks):
             yield point
-            budget = self._budget(index, point)
-            point = self._end(point, Room(budget, limit_ticks(index, budget)))
+            point = self._end(point, self._room(index, point))
             index += 1
         yield point
 
@@ -143,10 +152,14 @@ class Packer:
             rest -= self._blocks[point.block].lead + text.ticks[point.offset]
         return rest
 
-    def _budget(self, index: int, start: Point) -> int:
+    def _room(self, index: int, start: Point) -> Room:
         if index < len(RAMP_S) and RAMP_S[index] <= LADDER_S[0]:
-            return budget_ticks(index, 0)  # the ramp alone decides, whatever is left
-        return budget_ticks(index, self.left(start))
+            budget = budget_ticks(index, 0)  # the ramp alone decides, whatever is left
+            return Room(budget, limit_ticks(index, budget), most=MOST_TICKS)
+        left = self.left(start)
+        budget = budget_ticks(index, left)
+        limit = limit_ticks(index, budget)
+        return Room(budget, limit, most=most_ticks(limit, left, self._ticks[-1]))
 
     def _end(self, start: Point, room: Room) -> Point:
         if start.offset:
@@ -172,7 +185,7 @@ class Packer:
                 return self._with_tail(fits + 1, both, room)
         head += self._blocks[fits].lead
         head_words = self._words[fits] - self._words[first]
-        return self._inside(fits, 0, Room(room.budget, room.limit, head, head_words))
+        return self._inside(fits, 0, replace(room, head=head, head_words=head_words))
 
     def _inside(self, at: int, offset: int, room: Room) -> Point:
         """The end of a segment that takes block *at* from *offset* on."""
@@ -188,7 +201,8 @@ class Packer:
     def _with_tail(self, at: int, taken: int, room: Room) -> Point:
         """The start of block *at*, or the forced cut behind it if what is between is tiny."""
         stop = self._stops[at - 1]
-        fits = stop <= self._reach(at, room.limit - taken)
+        most = room.limit if taken <= room.limit else room.most
+        fits = stop <= self._reach(at, most - taken)
         return self._at(stop if fits and self._is_tiny(at, stop, room) else at)
 
     def _at(self, block: int) -> Point:

@@ -3,16 +3,24 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serve_app.core import pack
 from serve_app.core.cut import Room, measure
 from serve_app.core.estimate import TICKS_PER_S, TURN_TICKS, speech_s, speech_ticks
-from serve_app.core.pack import LADDER_S, Packer, blocks_of, budget_ticks, limit_ticks
+from serve_app.core.pack import (
+    LADDER_S,
+    MOST_TICKS,
+    Packer,
+    blocks_of,
+    budget_ticks,
+    limit_ticks,
+    most_ticks,
+)
 from serve_app.core.plan import segment_script
 from serve_app.core.script import Script, parse
-from serve_app.core.segment import Boundary, Segment
+from serve_app.core.segment import Boundary, Segment, sentences
 from serve_app.core.text import prefix_words
 from serve_app.errors import InvalidInputError
 from tests.unit import texts
@@ -32,11 +40,11 @@ def seconds_to_ticks(seconds: float) -> int:
 def limits_s(script: Script) -> list[float]:
     """The hard bound of every segment of a script, from what is left at its start."""
     packer = Packer(tuple(blocks_of(script)))
-    starts = list(packer.cuts())[:-1]
-    return [
-        limit_ticks(index, budget_ticks(index, packer.left(start))) / TICKS_PER_S
-        for index, start in enumerate(starts)
-    ]
+    left = [packer.left(start) for start in packer.cuts()]
+    limits = [limit_ticks(index, budget_ticks(index, rest)) for index, rest in enumerate(left[:-1])]
+    most = [most_ticks(limit, rest, left[0]) for limit, rest in zip(limits, left, strict=False)]
+    most[:2] = [MOST_TICKS] * len(most[:2])
+    return [max(pair) / TICKS_PER_S for pair in zip(limits, most, strict=True)]
 
 
 def turns(*texts_of_turns: str) -> str:
@@ -186,14 +194,39 @@ def test_the_first_segment_is_short_where_the_text_allows(text: str, rest: Writt
         and not room.is_tiny(first.ticks[-1] - first.ticks[end], first.words[-1] - first.words[end])
     ]
     segment = segmented(script)[0]
-    assert segment.est_s <= 8
     if cuts:
         assert segment.est_s <= 4
 
 
 @pytest.mark.parametrize("name", ["alice_excerpt.txt", "play_1.txt", "zh_dialogue.txt"])
 def test_the_first_segment_of_real_texts_is_short(name: str) -> None:
-    assert segmented(parse(texts.read(name)))[0].est_s <= 5
+    assert segmented(parse(texts.read(name)))[0].est_s <= 9
+
+
+@pytest.mark.parametrize("name", ["play_1.txt", "zh_prose.txt", "zh_dialogue.txt"])
+def test_ramp_and_taper_cut_no_sentence_of_the_corpus(name: str) -> None:
+    segments = segmented(parse(texts.read(name)))
+    whole_s = sum(segment.est_s for segment in segments)
+    done_s = 0.0
+    for segment in segments:
+        if 16 * done_s <= 15 * whole_s:
+            assert segment.before is not Boundary.CLAUSE
+        done_s += segment.est_s
+
+
+@texts.no_deadline
+@given(texts.written)
+def test_a_sentence_is_cut_only_if_it_is_very_long_or_near_the_end(written: Written) -> None:
+    script = parse(written.text)
+    parts = [part.text for turn in script.turns for part in turn.paragraphs]
+    longest_s = max(speech_s(sentence) for part in parts for sentence in sentences(part))
+    segments = segmented(script)
+    whole_s = sum(segment.est_s for segment in segments)
+    done_s = 0.0
+    for segment in segments:
+        if longest_s < 44 and 16 * done_s <= 15 * whole_s:
+            assert segment.before is not Boundary.CLAUSE
+        done_s += segment.est_s
 
 
 @pytest.mark.parametrize("question", [2, 3])
@@ -234,6 +267,8 @@ def test_a_tiny_end_goes_with_what_is_before_it() -> None:
 @texts.no_deadline
 @given(texts.prose())
 def test_what_is_in_front_matters_only_through_the_ramp(back: Written) -> None:
+    parts = [sentence for _, said in back.turns for part in said for sentence in sentences(part)]
+    assume(max(map(speech_s, parts)) < 10)  # longer ones may be cut in the last sixteenth
     ramp = "\n\n".join(f"[pause {at}] A short one, number {at}." for at in range(1, 5))
     fronts = (ramp, f"{texts.read('zh_prose.txt')}\n\n{ramp}")
     behind = []

@@ -97,8 +97,9 @@ def test_pieces_by_example() -> None:
     text = "A short one. Then, as it were, comes a rather longer sentence, which goes on. The end."
     assert [piece for piece, _ in pieces(text, 90)] == [text]
     assert pieces(text, 4) == (
-        ("A short one. Then, as it were, ", Boundary.START),
-        ("comes a rather longer sentence, which goes on. The end.", Boundary.CLAUSE),
+        ("A short one. ", Boundary.START),
+        ("Then, as it were, comes a rather longer sentence, which goes on. ", Boundary.SENTENCE),
+        ("The end.", Boundary.SENTENCE),
     )
     assert pieces(text, 5) == (
         (
@@ -165,6 +166,21 @@ def test_a_sentence_over_the_limit_is_cut_into_equal_parts() -> None:
 
 def test_a_first_end_over_the_budget_is_taken_within_the_limit() -> None:
     assert cut_length_s(sized(7) + sized(9), room(4, 8)) == pytest.approx(7, abs=0.3)
+
+
+def test_a_sentence_over_the_limit_stays_whole_up_to_the_most() -> None:
+    def most(seconds: float) -> Room:
+        return Room(180 * 4, 180 * 8, most=round(180 * seconds))
+
+    clauses = ", ".join(["one two three four"] * 15) + ". "  # 16.9 s
+    assert cut(measure(clauses), 0, most(17)) is None
+    assert cut(measure(clauses + sized(9)), 0, most(17)) == (len(clauses), True)
+    assert cut(measure("Oh! " + clauses + sized(9)), 0, most(18)) == (len("Oh! " + clauses), True)
+    assert cut(measure("Oh! " + clauses + sized(9)), 0, most(17)) == (len("Oh! "), True)
+    assert cut(measure(clauses + "Oh!"), 0, most(18)) is None  # nothing tiny is left
+    place = cut(measure(clauses), 0, most(16))
+    assert place is not None
+    assert not place[1]
 
 
 def test_words_are_parted_only_where_nothing_else_can_be() -> None:
