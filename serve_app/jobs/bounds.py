@@ -24,6 +24,7 @@ def job_rules(jobs: JobSettings, speech: SpeechSettings) -> JobRules:
         max_age_s=jobs.max_age_days * _DAY_S,
         max_bytes=int(jobs.max_gib * _GIB),
         file_processes=jobs.file_processes,
+        target_lufs=jobs.target_lufs,
     )
 
 

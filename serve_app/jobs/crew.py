@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from serve_app.core.fair import FairPool
+from serve_app.core.loudness import LoudnessRules
 from serve_app.jobs.cache import SegmentCache
 from serve_app.jobs.flight import Flights
 from serve_app.jobs.judge import Judge
@@ -33,6 +34,7 @@ class JobRules:
         look_ahead_per_place: Segments in work per usable place, counted from the first open one.
         running_jobs: At once; others wait in line.
         file_processes: Finished files that are made at once.
+        target_lufs: Integrated loudness of finished files.
         max_jobs: In the store; one more is refused.
         max_characters: Of one script.
         backoff_s, max_backoff_s: Wait before what failed is tried again; doubled each time.
@@ -51,6 +53,7 @@ class JobRules:
     look_ahead_per_place: int = 4
     running_jobs: int = 4
     file_processes: int = 1
+    target_lufs: float = LoudnessRules().target_lufs
     max_jobs: int = 1_000
     max_characters: int = 2_000_000
     backoff_s: float = 1.0

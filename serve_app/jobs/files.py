@@ -192,6 +192,7 @@ class JobFiles:
                     job_id=job_id,
                     edition=edition,
                     audio_format=audio_format,
+                    target_lufs=self._crew.rules.target_lufs,
                     limit_s=_LEAST_S + live.job.totals().audio_s * max(1.0, 1 / live.record.speed),
                 )
             )

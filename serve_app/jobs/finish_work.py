@@ -22,6 +22,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError
 
 from serve_app.core.audio import BYTES_PER_S, Pcm, bytes_from_pcm, duration_s, pcm_from_bytes
+from serve_app.core.loudness import LoudnessRules
 from serve_app.encode_file import file_format
 from serve_app.encode_tags import Tags
 from serve_app.errors import NotReadyError, ServeError
@@ -48,6 +49,8 @@ class FinishOrder(Record):
     job_id: str
     edition: int
     audio_format: str
+    target_lufs: float
+    """Integrated loudness of the file."""
     limit_s: float
     """Longest time it may take."""
     staging: str = Field(default_factory=lambda: uuid.uuid4().hex)
@@ -119,6 +122,7 @@ def make_file(order: FinishOrder) -> FileRecord:
             made,
             chosen.name,
             partial(_read_signal, signal),
+            rules=LoudnessRules(order.target_lufs),
             tags=Tags(record.title, tuple(record.voices)),
             chapters=file_chapters(starts, record.title, length_s),
             cover=cover,

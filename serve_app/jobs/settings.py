@@ -52,6 +52,9 @@ class JobSettings(StrictModel):
     """How long a runner on another machine may be silent before it is replaced."""
     file_processes: int = Field(default=1, ge=1, le=16)
     """Processes of the runner that level and write finished files, each on a core."""
+    target_lufs: float = Field(default=-16.0, ge=-40.0, le=-9.0)
+    """Integrated loudness of finished files that are made from now on: -16 for podcasts, -19 for
+    books with one channel, -23 for broadcasts. True peaks stay at or below -1 dBTP."""
     asr: AsrSettings | None = None
     """None: nobody hears back what was spoken, and only its signal is judged."""
 

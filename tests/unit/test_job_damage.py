@@ -197,6 +197,7 @@ async def test_a_file_s_process_that_is_stopped_leaves_nothing_behind(tmp_path: 
             job_id=job_id,
             edition=0,
             audio_format="mp3",
+            target_lufs=-16.0,
             limit_s=60.0,
         )
         before = all_files(tmp_path)
@@ -248,6 +249,15 @@ async def test_what_is_being_read_stays_until_nobody_has_read_it_for_a_while(
         passes(rules.grace_s + 1.0)
         await at.runner._shelf.retain()
         assert await at.runner.jobs.list() == ()
+
+
+async def test_a_finished_file_is_as_loud_as_the_settings_say(tmp_path: Path) -> None:
+    rules = replace(RULES, target_lufs=-23.0)
+    async with scene(tmp_path, rules=rules, finish=finish_here) as at:
+        job_id = await at.submit(SHORT)
+        await at.done(job_id)
+        file = await at.runner.jobs.file(job_id, audio_format="wav", wait_s=20)
+    assert file.lufs == pytest.approx(-23.0, abs=1.0)
 
 
 def test_a_staging_folder_of_a_remote_store_can_be_cleared_by_its_name() -> None:

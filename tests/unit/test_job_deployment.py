@@ -112,8 +112,12 @@ async def test_the_runner_hears_back_what_it_spoke_if_it_is_told_to(
 
 
 def test_settings_are_strict_and_make_the_bounds() -> None:
-    settings = JobSettings(store="memory://x", max_age_days=2, max_gib=1)
+    settings = JobSettings(store="memory://x", max_age_days=2, max_gib=1, target_lufs=-23)
     rules = job_rules(settings, SpeechSettings(takes=2))
     assert (rules.max_age_s, rules.max_bytes, rules.speaking.takes) == (172_800, 2**30, 2)
+    assert (rules.target_lufs, JobSettings().target_lufs) == (-23, -16)
+    for wrong in (-41, -8, float("nan")):
+        with pytest.raises(ValueError, match="target_lufs"):
+            JobSettings(target_lufs=wrong)
     with pytest.raises(ValueError, match="extra"):
         JobSettings.model_validate({"stor": "x"})
