@@ -14,10 +14,12 @@ yields :class:`Started`, chunks and one :class:`SpeechReport`. Its rules:
   :class:`TakeMismatchError` ends the stream.
 * **A bad take** (see ``core.quality``) of which nothing was let out is spoken again with the next
   seed of its key, then split in halves at a fixed place. Seeds depend on the number of bad takes
-  only, so faults never change the audio. A bad take that had been let out ends the stream if
-  words are missing (``quality`` decides), and is reported as doubtful otherwise. What is let out
-  when is told in ``takes``.
-* After the last attempt :class:`SegmentFailedError` names the segment and its text.
+  only, so faults never change the audio, but for one: what has run out of memory ``attempts`` times
+  is too large for these cards and is split in the same halves, which the answer tells. A bad take
+  that had been let out ends the stream if words are missing (``quality`` decides), and is reported
+  as doubtful otherwise. What is let out when is told in ``takes``.
+* After the last attempt :class:`SegmentFailedError` names the segment and, since it ends up in
+  logs, the length and a hash of its text in place of the text.
 * Closing the stream cancels every child and waits until each is gone.
 """
 

@@ -54,7 +54,8 @@ class FanOutRules:
     Args:
         look_ahead: Segments dispatched from the listener's on.
         buffer_bytes: PCM in flight or held behind the listener, estimated before it exists.
-        attempts: Takes of one part before a fault is final.
+        attempts: Takes of one part before a fault is final; if it was always too large for the
+            card's memory, it is split then.
         retry_pause_s: Before the take that follows a fault; twice as long after each further one.
         takes: Seeds tried before a bad part is split.
         assign_timeout_s: Wait for a slot on a replica, from the last refusal on.

@@ -176,11 +176,11 @@ class SegmentRun:
         self, planned: PlannedSegment, pool: Places, owner: Hashable, *, splits: int, last: bool
     ) -> None:
         track = _Track(planned, last=last)
-        faults = bad = 0
+        faults = full = bad = 0
         while True:
             try:
                 queued_s = self._rules.clock()
-                async with pool.place(owner, first=faults + bad > 0):
+                async with pool.place(owner, first=track.takes > 0):
                     await self._take(
                         track, seed_of(planned.key, bad), self._rules.clock() - queued_s
                     )
@@ -188,17 +188,18 @@ class SegmentRun:
                 cause = error
             else:
                 return
-            is_bad = isinstance(cause, BadAudioError)
-            bad, faults = bad + is_bad, faults + (not is_bad)
-            memory = isinstance(cause, EngineMemoryError) and faults >= 2
-            if not track.too_late and (bad >= self._rules.takes or memory):
+            is_bad, is_full = isinstance(cause, BadAudioError), isinstance(cause, EngineMemoryError)
+            bad, full, faults = bad + is_bad, full + is_full, faults + (not is_bad and not is_full)
+            too_large = full >= self._rules.attempts
+            if not track.too_late and (bad >= self._rules.takes or too_large):
                 break
-            if faults >= self._rules.attempts or isinstance(cause, NotReadyError):
+            hopeless = too_large or faults >= self._rules.attempts
+            if hopeless or isinstance(cause, NotReadyError):
                 raise _failed(planned.segment, cause) from cause
             self._tell("bad_take" if is_bad else "fault", cause)
             if isinstance(cause, EngineError):
                 track.failed_on += () if cause.replica is None else (cause.replica,)
-                await asyncio.sleep(self._rules.pause_s(faults))
+                await asyncio.sleep(self._rules.pause_s(faults + full))
             else:
                 track.failed_on = ()
         halves = replan_halves(planned) if splits < MAX_SPLITS else None

@@ -117,7 +117,7 @@ class SegmentSpeaker:
     async def _faultless(self, planned: PlannedSegment, seed: int) -> Heard:
         """One take, repeated with the same seed after a fault."""
         landed = self._flights.landed
-        tried = 0
+        tried = full = 0
         failed_on: tuple[str, ...] = ()
         while True:
             self._takes += 1
@@ -129,9 +129,10 @@ class SegmentSpeaker:
             except EngineError as error:
                 tried += 1
                 self._faults += 1
-                if isinstance(error, EngineMemoryError) and tried >= 2:
+                full += isinstance(error, EngineMemoryError)
+                if full >= self._rules.attempts:
                     raise
-                if tried >= self._rules.attempts:
+                if tried - full >= self._rules.attempts:
                     if self._flights.landed == landed:
                         raise NothingWorksError(
                             f"segment {planned.segment.index} failed {tried} times and nothing "

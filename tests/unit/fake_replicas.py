@@ -73,7 +73,7 @@ class FakeReplicas:
     chunk_bytes: int = 9600
     replica_for: Callable[[SpeakTask], str] = lambda _task: "r"
     taken: list[tuple[int, int]] = field(default_factory=list)
-    crashes: int = 0
+    raised: int = 0
     running: int = 0
     peak: int = 0
     gate: asyncio.Event | None = None
@@ -100,9 +100,10 @@ class FakeReplicas:
     async def _audio(self, task: SpeakTask, fault: str | None) -> AsyncGenerator[TakeItem, None]:
         await asyncio.sleep(0)
         if fault == "crash":
-            self.crashes += 1
+            self.raised += 1
             raise EngineCrashedError("gone")
         if fault == "memory":
+            self.raised += 1
             raise EngineMemoryError("out of memory")
         if fault == "hang":
             await asyncio.Event().wait()
@@ -113,7 +114,7 @@ class FakeReplicas:
             pcm = bytes(reversed(pcm))
         for start in range(0, len(pcm), self.chunk_bytes):
             if fault == "crash_after" and start >= len(pcm) // 2:
-                self.crashes += 1
+                self.raised += 1
                 raise EngineCrashedError("gone in the middle")
             yield Chunk(pcm[start : start + self.chunk_bytes], None)
             await asyncio.sleep(0)

@@ -70,7 +70,7 @@ async def test_every_segment_once_and_in_order() -> None:
 @given(
     faults=st.dictionaries(
         st.integers(0, 7),
-        st.lists(st.sampled_from(["crash", "crash_after"]), min_size=1, max_size=3),
+        st.lists(st.sampled_from(["crash", "crash_after", "memory"]), min_size=1, max_size=3),
     ),
     width=st.integers(1, 6),
     chunk=st.integers(2000, 50_000).map(lambda n: 2 * n),
@@ -89,7 +89,7 @@ def test_faults_never_change_a_byte(
         audio, done, events = await heard(replicas, replace(RULES, live=live), width)
         assert audio == undisturbed
         assert done == list(range(len(planned())))
-        assert [event.kind for event in events] == ["fault"] * replicas.crashes
+        assert [event.kind for event in events] == ["fault"] * replicas.raised
 
     asyncio.run(scenario())
 
@@ -191,18 +191,18 @@ async def test_always_bad_is_split_and_the_halves_are_spoken() -> None:
     assert len(audio) > 0
 
 
-async def test_out_of_memory_twice_is_split() -> None:
+async def test_what_no_replica_has_the_memory_for_is_split() -> None:
     long_est = planned()[4].segment.est_s
 
-    def fault(task: SpeakTask, _take: int) -> str | None:
-        return "memory" if task.tag == 4 and task.est_s > 0.7 * long_est else None
+    def fault(task: SpeakTask, take: int) -> str | None:
+        if task.tag != 4 or task.est_s <= 0.7 * long_est:
+            return None
+        return "crash" if take in {0, 2, 4} else "memory"
 
     _, done, events = await heard(FakeReplicas(fault))
     assert done == list(range(len(planned())))
-    assert [(event.kind, event.code) for event in events] == [
-        ("fault", "engine_out_of_memory"),
-        ("split", "engine_out_of_memory"),
-    ]
+    assert [event.kind for event in events] == [*["fault"] * 6, "split"]
+    assert [event.code for event in events[-2:]] == ["engine_out_of_memory"] * 2
 
 
 @pytest.mark.parametrize("kind", ["crash", "silent"])
