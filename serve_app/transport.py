@@ -17,7 +17,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import util
@@ -55,8 +55,11 @@ _RETRY_AFTER_S: Final = 5
 _MENDED: Final = """/option splice-/d
 /^ *errorfile /d
 /^ *timeout http-request /d
+/^ *http-request .*x-vibevoice-/d
 /^defaults *$/a\\
 {added}
+/^frontend http_frontend *$/a\\
+{traced}
 /^frontend prometheus/,/^frontend http_frontend/ s/bind :/bind 127.0.0.1:/
 /^listen stats/,$ s/bind \\*:/bind 127.0.0.1:/
 """
@@ -80,6 +83,23 @@ _NOBODY: Final = NotReadyError(
 _ANSWERED: Final = (502, 503, 504)
 """HAProxy's own answers that are ours instead. To heads that are malformed, far too large or late
 it has answers of its own, 400 and 408 in HTML, which no configuration changes."""
+
+# HAProxy makes no spans, but it can begin a trace: each request gets a place in one, below that of
+# its caller. Who listens behind it tells of the span (see ingress.proxied).
+ARRIVED, PARENT = "x-vibevoice-arrived", "x-vibevoice-parent"
+TELLER: Final = "serve_app.ingress.proxied:install"
+_VALID: Final = "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+_SPAN_ID: Final = "%[uuid,regsub(-,,g),bytes(0,16)]"
+_TRACED: Final = (
+    f"http-request set-header {ARRIVED} %[date(0,us)]",
+    f"http-request del-header {PARENT}",
+    f"http-request set-header {PARENT} %[req.hdr(traceparent)] "
+    f"if {{ req.hdr(traceparent) -m reg {_VALID} }}",
+    f"http-request set-header traceparent 00-%[req.hdr(traceparent),field(2,-)]-{_SPAN_ID}-"
+    f"%[req.hdr(traceparent),field(4,-)] if {{ req.hdr({PARENT}) -m found }}",
+    f"http-request set-header traceparent 00-%[uuid,regsub(-,,g)]-{_SPAN_ID}-01 "
+    f"unless {{ req.hdr({PARENT}) -m found }}",
+)
 
 
 def best_transport() -> Transport:
@@ -120,6 +140,7 @@ class HaProxy:
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(_MESSAGE_BYTES),
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": TELLER,
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_UNSEEN_S),
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ingress),
@@ -172,12 +193,18 @@ def write_script(folder: Path) -> Path:
     answer.write_bytes(as_bytes(problem(_NOBODY)))
     added += [f'    errorfile {status} "{answer}"' for status in _ANSWERED]
     mended, script = folder / "haproxy.sed", folder / "haproxy.sh"
-    mended.write_text(_MENDED.format(added="\\\n".join(added)))
+    traced = [f"    {rule}" for rule in _TRACED]
+    mended.write_text(_MENDED.format(added=_appended(added), traced=_appended(traced)))
     script.write_text(
         _SCRIPT.format(haproxy=shlex.quote(get_haproxy_binary()), mended=shlex.quote(str(mended)))
     )
     script.chmod(0o755)
     return script
+
+
+def _appended(lines: Iterable[str]) -> str:
+    """As sed's command ``a`` takes several lines."""
+    return "\\\n".join(lines)
 
 
 def _reaches_ingress(statistics: str) -> bool:

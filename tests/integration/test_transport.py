@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -19,6 +20,7 @@ import yaml
 
 from serve_app.core.audio import BYTES_PER_S
 from serve_app.transport import best_transport
+from telemetry.otel import TRACE_DIR
 from tests.integration.conftest import application
 from tests.integration.test_service import wait_until
 from tests.processes import free_port
@@ -48,7 +50,13 @@ _MOST_UNREAD_S = 600.0
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def spans_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the service writes its spans."""
+    return tmp_path_factory.mktemp("spans")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, spans_folder: Path) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("haproxy")
     config, port, log = folder / "config.yaml", free_port(), folder / "log"
     config.write_text(yaml.safe_dump({"applications": [application("vibevoice", "/", SETTINGS)]}))
@@ -58,7 +66,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [*command, "--port", str(port)],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "RAY_ADDRESS": ""},
+            env={**os.environ, "RAY_ADDRESS": "", TRACE_DIR: str(spans_folder)},
         )
     try:
         until_s = time.monotonic() + _START_S
@@ -120,3 +128,47 @@ def test_what_nobody_reads_is_not_spoken_and_who_leaves_is_gone(url: str) -> Non
             assert sent_s[-1] < _MOST_UNREAD_S
             assert sent_s[-1] * BYTES_PER_S < 32 * 2**20
         wait_until(lambda: told()["status"] == "cancelled")
+
+
+def test_a_trace_begins_at_haproxy_or_at_its_caller_and_is_whole(
+    url: str, spans_folder: Path
+) -> None:
+    caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    body = {"model": "tts-1", "voice": "auto", "response_format": "pcm", "input": "Good morning."}
+    for headers in ({}, {"traceparent": caller}):
+        answer = httpx.post(f"{url}/v1/audio/speech", json=body, headers=headers, timeout=30)
+        path = f"{url}/v1/audio/speech/{answer.headers['x-request-id']}"
+        trace_id = httpx.get(path, timeout=30).json()["trace_id"]
+
+        def proxies(trace_id: str = trace_id) -> list[dict[str, Any]]:
+            """HAProxy's span, once everything else of the trace is below it."""
+            spans = spans_of(spans_folder, trace_id)
+            above = [span for span in spans.values() if span["parent_id"] not in spans]
+            names = {span["name"].split()[0] for span in spans.values()}
+            whole = {"haproxy", "speech", "segment", "text_to_speech"} <= names and len(above) == 1
+            return above if whole else []
+
+        wait_until(lambda found=proxies: bool(found()))
+        (proxy,) = proxies()
+        assert proxy["name"] == "haproxy POST"
+        assert proxy["start_time"] == min(
+            span["start_time"] for span in spans_of(spans_folder, trace_id).values()
+        )
+        if headers:
+            assert [trace_id, proxy["parent_id"]] == [
+                caller.split("-")[1],
+                f"0x{caller.split('-')[2]}",
+            ]
+        else:
+            assert proxy["parent_id"] is None
+
+
+def spans_of(folder: Path, trace_id: str) -> dict[str, dict[str, Any]]:
+    """The spans of a trace that have been written, by id."""
+    lines = [line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
+    spans = [json.loads(line) for line in lines]
+    return {
+        span["context"]["span_id"]: span
+        for span in spans
+        if span["context"]["trace_id"].removeprefix("0x") == trace_id
+    }

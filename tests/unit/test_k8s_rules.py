@@ -245,6 +245,7 @@ def test_http_comes_in_as_on_one_machine(service: list[Manifest], tmp_path: Path
     same = {name for name in data if here.get(name) == data[name]}
     assert same == {
         "RAY_SERVE_ENABLE_HA_PROXY",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED",
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE",

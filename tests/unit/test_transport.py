@@ -31,7 +31,7 @@ BACKEND = "vibevoice,BACKEND,0,UP,1,1\n"
 @pytest.mark.skipif(best_transport() == "proxy", reason="Ray brings no HAProxy along here")
 def test_two_services_share_nothing(tmp_path: Path) -> None:
     variables = [HaProxy.open(tmp_path / name).environment() for name in ("one", "two")]
-    own_ones = ("PORT", "PATH", "LOC", "BASE", "FILE")
+    own_ones = ("PORT", "BINARY_PATH", "SOCKET_PATH", "LOC", "BASE", "FILE")
     own = [
         {value for name, value in found.items() if name.endswith(own_ones)} for found in variables
     ]
@@ -132,6 +132,22 @@ def test_heads_have_bounds_and_a_lost_ingress_is_told_in_json(
         assert headers["retry-after"].isdecimal()
         assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
         assert "splice" not in config.read_text()
+
+
+@pytest.mark.skipif(best_transport() == "proxy", reason="Ray brings no HAProxy along here")
+def test_a_trace_is_begun_once_however_often_it_starts(tmp_path: Path) -> None:
+    with haproxy(tmp_path) as (_, config):
+        begun = config.read_text()
+        command = [tmp_path / "haproxy.sh", "-c", "-f", config]
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
+        assert config.read_text() == begun
+    lines = [line.split() for line in begun.splitlines()]
+    assert [line[2] for line in lines if line[:2] == ["http-request", "set-header"]] == [
+        "x-vibevoice-arrived",
+        "x-vibevoice-parent",
+        "traceparent",
+        "traceparent",
+    ]
 
 
 @pytest.mark.skipif(best_transport() == "proxy", reason="Ray brings no HAProxy along here")
