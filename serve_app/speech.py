@@ -36,6 +36,8 @@ from serve_app.request_watch import NoRequestHook, RequestHook, RequestWatch
 from telemetry.spans import open_span
 
 _ADMIT_LOOK_S = 0.5
+_INTERACTIVE_SHARE = 0.25
+"""Of the streams at once, those that requests of a lower priority than interactive leave free."""
 _PLANNED_AT_ONCE = 300
 """Characters that are planned in less time than a thread costs: well under a millisecond."""
 
@@ -251,9 +253,13 @@ class SpeechService:
                 f"Request id {order.request_id!r} belongs to a stream that still runs; send a new "
                 "x-request-id, or none."
             )
-        if self.outcomes.running >= self._settings.max_concurrent_requests:
+        limit = self._settings.max_concurrent_requests
+        if order.priority > 0:
+            limit -= int(limit * _INTERACTIVE_SHARE)
+        if self.outcomes.running >= limit:
             raise OverloadedError(
-                f"{self.outcomes.running} streams run, which is the limit; try again shortly.",
+                f"{self.outcomes.running} streams run, and {limit} is the limit for this priority; "
+                "try again shortly.",
                 retry_after_s=self.outcomes.next_end_s(),
             )
 

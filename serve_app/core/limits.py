@@ -14,6 +14,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from serve_app.core.backlog import Turnover
+
 WINDOW_S: Final = 60.0
 DAY_S: Final = 86_400
 _ROUNDING_S: Final = 1e-6
@@ -59,14 +61,14 @@ class KeyUsage:
     def __init__(self, limits: KeyLimits) -> None:
         self.limits = limits
         self._requests: deque[float] = deque()
-        self._streams = 0
+        self._streams = Turnover()
         self._day = 0
         self._characters = 0
 
     @property
     def streams(self) -> int:
         """Streams that are open."""
-        return self._streams
+        return self._streams.running
 
     def request(self, now_s: float) -> Refusal | None:
         """Count a request at monotonic time *now_s*, unless it is one too many."""
@@ -82,17 +84,20 @@ class KeyUsage:
         self._requests.append(now_s)
         return None
 
-    def open_stream(self) -> Refusal | None:
-        """Count a stream that opens, unless it is one too many; :meth:`close_stream` ends it."""
-        allowed = self.limits.concurrent_streams
-        if allowed is not None and self._streams >= allowed:
-            return Refusal("streams at once", allowed, 1)
-        self._streams += 1
-        return None
+    def open_stream(self, now_s: float) -> Refusal | int:
+        """Count a stream that opens at monotonic time *now_s*, unless it is one too many.
 
-    def close_stream(self) -> None:
+        Returns:
+            Why not, or a ticket for :meth:`close_stream`.
+        """
+        allowed = self.limits.concurrent_streams
+        if allowed is not None and self.streams >= allowed:
+            return Refusal("streams at once", allowed, self._streams.next_end_s(now_s))
+        return self._streams.begin(now_s)
+
+    def close_stream(self, ticket: int, now_s: float) -> None:
         """A stream has ended."""
-        self._streams -= 1
+        self._streams.end(ticket, now_s)
 
     def spend(self, characters: int, unix_s: float) -> Refusal | None:
         """Count characters at Unix time *unix_s*, unless they are too many for this day."""

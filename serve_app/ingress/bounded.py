@@ -28,7 +28,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-_FULL_RETRY_AFTER_S = 5
 _HEADER_SIGNS = len(": \r\n")
 
 
@@ -169,8 +168,7 @@ class Body:
             raise BodyRefusedError
         if not self._load.add(size):
             self.refused = OverloadedError(
-                "Too many large requests are being read here; send it again shortly.",
-                retry_after_s=_FULL_RETRY_AFTER_S,
+                "Too many large requests are being read here; send it again shortly."
             )
             raise BodyRefusedError
         self._read_bytes += size

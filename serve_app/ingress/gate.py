@@ -32,6 +32,7 @@ from typing import Final, Protocol
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
+from serve_app.core.backlog import Turnover
 from serve_app.core.limits import KeyLimits, KeyUsage, Refusal
 from serve_app.errors import (
     BodyTooLargeError,
@@ -69,7 +70,6 @@ STREAM_PATHS: Final = frozenset({"/v1/audio/speech", "/v1/audio/dialogue"})
 """Asked with POST, these answer with a stream."""
 _HEARD: Final = re.compile(r"/v1/(?:jobs/[^/]+/(?:audio|events)|audio/voices/[^/]+/sample)/?")
 """Asked with GET, these do, or may."""
-_FULL_RETRY_AFTER_S: Final = 5
 _PAGES: Final = ("/monitor", "/report")
 _KEY: Final = "vibevoice_caller"
 
@@ -146,12 +146,12 @@ class Gate:
         self._origins = origins
         self._clock, self._wall = clock, wall
         self._usages: dict[str, KeyUsage] = {}
-        self._open, self._load = 0, Load(rules.max_bodies_bytes)
+        self._open, self._load = Turnover(), Load(rules.max_bodies_bytes)
 
     @property
     def open_requests(self) -> int:
         """Requests that are being answered, without those for health."""
-        return self._open
+        return self._open.running
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer why not."""
@@ -162,11 +162,11 @@ class Gate:
         if path in HEALTH_PATHS:
             await self._pass(scope, receive, send, path)
             return
-        self._open += 1
+        ticket = self._open.begin(self._clock())
         try:
             await self._pass(scope, receive, send, path)
         finally:
-            self._open -= 1
+            self._open.end(ticket, self._clock(), counts=_KEY in scope)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         headers = Headers(scope=scope)
@@ -202,15 +202,16 @@ class Gate:
         finally:
             body.drop()
         if not answer.begun and (found := body.refused or refusal) is not None:
+            if isinstance(found, OverloadedError) and found.retry_after_s is None:
+                found = OverloadedError(found.message, None, self._open.next_end_s(self._clock()))
             await _refuse(found, path, send, in_body=body.refused is not None)
 
     def _admit(self, path: str, method: str, headers: Headers) -> Caller:
         if self._drain.draining and path not in HEALTH_PATHS:
             raise DrainingError("This process ends and takes no new requests. Try again at once.")
-        if self._open > self._rules.max_open_requests and path not in HEALTH_PATHS:
+        if self.open_requests > self._rules.max_open_requests and path not in HEALTH_PATHS:
             raise OverloadedError(
-                f"{self._rules.max_open_requests} requests are open here, which is the limit.",
-                retry_after_s=_FULL_RETRY_AFTER_S,
+                f"{self._rules.max_open_requests} requests are open here, which is the limit."
             )
         check_site(method, headers, self._origins)
         if self._keys is None or path in OPEN_PATHS:
@@ -234,12 +235,13 @@ class Gate:
         if not _streams(method, path):
             yield
             return
-        if (refusal := caller.usage.open_stream()) is not None:
-            raise _rate_limited(caller.name, refusal)
+        opened = caller.usage.open_stream(self._clock())
+        if isinstance(opened, Refusal):
+            raise _rate_limited(caller.name, opened)
         try:
             yield
         finally:
-            caller.usage.close_stream()
+            caller.usage.close_stream(opened, self._clock())
 
 
 async def _refuse(error: ServeError, path: str, send: Send, *, in_body: bool) -> None:

@@ -267,6 +267,23 @@ async def test_a_full_service_says_when_a_stream_is_likely_to_end() -> None:
         replicas.gate.set()
 
 
+async def test_streams_of_a_lower_priority_leave_room_for_those_who_listen() -> None:
+    replicas = FakeReplicas(gate=asyncio.Event())
+    settings = SETTINGS.speech.model_copy(update={"max_concurrent_requests": 4})
+    built = service(replicas, settings=SETTINGS.model_copy(update={"speech": settings}))
+    batch = {**BODY, "priority": "batch"}
+    async with client_of_app(create_app(built)) as client, asyncio.TaskGroup() as group:
+        held = [group.create_task(client.post("/v1/audio/speech", json=batch)) for _ in range(3)]
+        await until(lambda: built.speech.outcomes.running == 3)
+        refused = await client.post("/v1/audio/speech", json=batch)
+        assert (refused.status_code, refused.headers["x-should-retry"]) == (429, "true")
+        listener = group.create_task(client.post("/v1/audio/speech", json=BODY))
+        await until(lambda: built.speech.outcomes.running == 4)
+        assert replicas.gate is not None
+        replicas.gate.set()
+    assert [it.result().status_code for it in (*held, listener)] == [200] * 4
+
+
 async def test_too_many_open_requests_are_refused_but_health_is_not() -> None:
     replicas = FakeReplicas(gate=asyncio.Event())
     access = Access(rules=GateRules(max_open_requests=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.limits import DAY_S, WINDOW_S, KeyLimits, KeyUsage
+from serve_app.core.limits import DAY_S, WINDOW_S, KeyLimits, KeyUsage, Refusal
 
 NOON = 20_000 * DAY_S + DAY_S / 2
 
@@ -13,16 +13,22 @@ NOON = 20_000 * DAY_S + DAY_S / 2
 def test_no_bound_refuses_nothing() -> None:
     usage = KeyUsage(KeyLimits())
     assert all(usage.request(0.0) is None for _ in range(1000))
-    assert all(usage.open_stream() is None for _ in range(1000))
+    assert not any(isinstance(usage.open_stream(0.0), Refusal) for _ in range(1000))
     assert usage.spend(10**9, NOON) is None
 
 
 def test_streams_are_counted_and_come_back() -> None:
     usage = KeyUsage(KeyLimits(concurrent_streams=2))
-    assert [usage.open_stream() is None for _ in range(3)] == [True, True, False]
-    usage.close_stream()
-    assert usage.open_stream() is None
+    first, second = usage.open_stream(0.0), usage.open_stream(10.0)
+    assert not isinstance(first, Refusal)
+    assert not isinstance(second, Refusal)
+    # Nothing has ended yet: 50 s in all, and two that may end.
+    assert usage.open_stream(30.0) == Refusal("streams at once", 2, 25)
+    usage.close_stream(first, 40.0)
+    assert not isinstance(usage.open_stream(40.0), Refusal)
     assert usage.streams == 2
+    # One end in 40 + 40 s, and two that may.
+    assert usage.open_stream(50.0) == Refusal("streams at once", 2, 45)
 
 
 def test_characters_last_until_midnight() -> None:
