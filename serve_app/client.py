@@ -95,6 +95,7 @@ class Client:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         begun_s = time.monotonic()
+        status = None
         try:
             with self._http.stream("POST", "/v1/audio/speech", json=dict(body)) as answer:
                 if answer.is_error:
@@ -104,13 +105,13 @@ class Client:
                 with path.open("wb") as file, _Polling(self, status, on_progress):
                     for data in answer.iter_raw():
                         file.write(data)
-        except httpx.RemoteProtocolError as error:
+        except httpx.TransportError as error:
+            if status is None:
+                raise self._unreachable(error) from error
             outcome = self.get(status)
             raise ServeError(
                 f"The stream broke off: {outcome['error'] or error}. {path} holds its beginning."
             ) from error
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
         outcome = self._ended(status)
         if outcome["status"] != "complete":
             raise ServeError(f"The stream ended as {outcome['status']}: {outcome['error']}")
@@ -127,7 +128,12 @@ class Client:
                 return outcome
             time.sleep(0.02)
 
-    def _unreachable(self, error: Exception) -> NotReadyError:
+    def _unreachable(self, error: httpx.TransportError) -> NotReadyError:
+        if isinstance(error, httpx.RemoteProtocolError):
+            return NotReadyError(
+                f"{self._url} closed the connection before it answered: it stops, or is something "
+                "else. Try again shortly, or name another service with --url."
+            )
         return NotReadyError(
             f"Nothing answers at {self._url} ({type(error).__name__}). Start the service with "
             "'vibevoice-serve serve --config configs/local.yaml', or name another with --url."
