@@ -101,6 +101,8 @@ _RULES: Final[dict[Language, dict[str, tuple[Rule, ...]]]] = {
     },
 }
 _MAX_ROUNDS: Final = 8
+_REACH: Final = 256
+"""How far a rule sees from where it is tried: no text makes the work more than linear."""
 _TIGHT = re.compile(rf"[\s.,;:!?，。；：！？、{re.escape(CLOSERS)}]")
 
 
@@ -177,10 +179,8 @@ def _readings(text: str, tell: Callable[[int], Language]) -> Iterator[Change]:
 
 
 def _between(text: str, start: int, stop: int, tell: Callable[[int], Language]) -> Iterator[Change]:
-    while match := _START.search(text, start):
+    while match := _START.search(text, start, stop):
         at = match.start()
-        if at >= stop:
-            return
         reading = _read(text, at, _RULES[tell(at)][match.lastgroup or "symbol"])
         if reading is not None and reading.end <= stop:
             yield reading
@@ -192,7 +192,7 @@ def _between(text: str, start: int, stop: int, tell: Callable[[int], Language]) 
 def _read(text: str, at: int, rules: tuple[Rule, ...]) -> Change | None:
     """What the first rule that accepts the place makes of it, or that nothing can be said."""
     for rule in rules:
-        match = rule.pattern.match(text, at)
+        match = rule.pattern.match(text, at, at + _REACH)
         if match is not None and (spoken := rule.read(match)) is not None:
             return Change(at, match.end(), spoken, rule.kind)
     if not symbols.unread(text[at]):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections import Counter
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from serve_app.core import normalise as module
 from serve_app.core.normalise import Normalised, Unspoken, normalise
+from serve_app.core.spoken.rule import Language
 from serve_app.core.spoken.symbols import _NAMES_EN, _NAMES_ZH
 from serve_app.core.text import clean
 from tests.unit.texts import DATA, read
@@ -92,6 +97,52 @@ def test_what_cannot_be_said_is_reported_and_gone(text, language) -> None:
         assert 0 < sign.count <= text.count(sign.char)
         assert not sign.char.isalpha()
     assert not gone & {char for char in text if char.isdecimal()}
+
+
+class Spy:
+    """A pattern that counts the characters it is shown."""
+
+    def __init__(self, pattern: re.Pattern[str], seen: Counter[str]) -> None:
+        self._pattern, self._seen = pattern, seen
+
+    def match(self, text: str, start: int, stop: int | None = None) -> re.Match[str] | None:
+        stop = len(text) if stop is None else min(stop, len(text))
+        self._seen["rules"] += stop - start
+        return self._pattern.match(text, start, stop)
+
+    def search(self, text: str, start: int = 0, stop: int | None = None) -> re.Match[str] | None:
+        found = self._pattern.search(text, start, len(text) if stop is None else stop)
+        self._seen["search"] += (found.end() if found else stop or len(text)) - start
+        return found
+
+
+def work(text: str, language: Language | None) -> int:
+    """How many characters all rules are shown, with a reach that is short against the text."""
+    seen: Counter[str] = Counter()
+    spied = {
+        told: {
+            trigger: tuple(replace(rule, pattern=Spy(rule.pattern, seen)) for rule in rules)
+            for trigger, rules in by_trigger.items()
+        }
+        for told, by_trigger in module._RULES.items()
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_RULES", spied)
+        patch.setattr(module, "_REACH", 16)
+        patch.setattr(module, "_START", Spy(module._START, seen))
+        normalise(text, language)
+    return seen.total()
+
+
+@settings(deadline=None, max_examples=4)
+@example("1111 ", "en")
+@example("11,", "en")
+@example("x.com ", None)
+@given(st.text("0123456789.,:;-–/()'\"<>+*=~@#$%^xe 第，、月", min_size=1, max_size=5), languages)
+def test_work_grows_no_faster_than_the_text(unit: str, language: Language | None) -> None:
+    """Four times the text is four times the work, so 100 kB of figures end as soon as prose."""
+    short = unit * (500 // len(unit))
+    assert work(4 * short + "1", language) < 7 * work(short + "1", language)
 
 
 @many

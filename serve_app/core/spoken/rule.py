@@ -74,12 +74,12 @@ class Rule:
     read: Reader
 
 
-CONTINENTAL: Final = r"\d{1,3}(?:\.\d{3})*,\d{1,2}(?![\d,])"
+CONTINENTAL: Final = r"\d{1,3}(?:\.\d{3}){0,6},\d{1,2}(?![\d,])"
 """A number with a decimal comma; where there are no dots in it, it may also be two numbers."""
 
 NUM: Final = (
-    r"(?:\d{1,3}(?:\.\d{3})+,\d{1,2}(?![\d,])"
-    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?![\d,])|\d+)(?:\.\d+)?|\.\d+)"
+    r"(?:\d{1,3}(?:\.\d{3}){1,6},\d{1,2}(?![\d,])"
+    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2}){1,6},\d{3}(?![\d,])|\d+)(?:\.\d+)?|\.\d+)"
 )
 """A number as written, without a sign; groups of three figures, or of two as in India."""
 
