@@ -107,16 +107,17 @@ async def test_dispatch_is_in_order_and_no_further_than_the_look_ahead(tmp_path:
 
 
 async def test_two_jobs_take_turns(tmp_path: Path) -> None:
-    async with scene(tmp_path, [replace(FAST, first_chunk_s=0.01)]) as at:
-        owners: list[str] = []
-        at.cards.on_task = lambda task: owners.append(task.lines[0].text[:3])
-        first = await at.submit(TEXT.replace("Paragraph", "One"))
-        second = await at.submit(TEXT.replace("Paragraph", "Two"))
-        await at.done(first)
-        await at.done(second)
-        kinds = [who for who in owners if who in {"One", "Two"}]
-        turns = kinds[kinds.index("Two") :][:10]
-        assert {"One", "Two"} <= set(turns[:3])
+    rules = replace(RULES, look_ahead_per_place=20)
+    async with scene(tmp_path, [replace(FAST, first_chunk_s=0.01)], rules=rules) as at:
+        turns: list[str] = []
+        at.cards.on_task = lambda task: turns.append(task.lines[0].voice)
+        jobs = [await at.submit("\n\n".join([TEXT] * 4), voice=it) for it in ("sim-1", "sim-2")]
+        async with asyncio.timeout(20):
+            while turns.count("sim-2") < 8:
+                await asyncio.sleep(0.01)
+        for job in jobs:
+            await at.runner.jobs.cancel(job)
+        assert turns[turns.index("sim-2") :][:14] == ["sim-2", "sim-1"] * 7
 
 
 async def test_pause_keeps_what_is_spoken_and_resume_goes_on(tmp_path: Path) -> None:

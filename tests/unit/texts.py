@@ -1,8 +1,8 @@
 """Scripts for the tests of the text core: made-up ones by strategy, and real ones.
 
-tests/data: two chapters of Lewis Carroll, Alice's Adventures in Wonderland (1865); a stretch of
-Arthur Wing Pinero, The "Mind the Paint" Girl (1912); passages of 鲁迅; all in the public domain.
-The Chinese podcast was written for this project.
+tests/data: Lewis Carroll, Alice's Adventures in Wonderland (1865), two chapters and the whole; a
+stretch of Arthur Wing Pinero, The "Mind the Paint" Girl (1912); passages of 鲁迅; all in the public
+domain. The Chinese podcast was written for this project.
 """
 
 from __future__ import annotations
