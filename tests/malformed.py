@@ -14,7 +14,7 @@ _HOST = "host: service\r\n"
 _AUTH = f"authorization: Bearer {KEY}\r\n"
 _SPEECH = "/v1/audio/speech"
 _TIMEOUT_S = 20.0
-_WRONG: tuple[Any, ...] = (None, [], {}, True, -1, 1e400, "", "x" * 70_000, [[]], {"id": 5}, "\x00")
+_FIELDS = ("model", "input", "voice", "speed", "response_format", "colour")
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,18 @@ def wrong_requests(seed: int) -> Iterator[Wrong]:
 
 
 def answer_to(port: int, wrong: Wrong) -> int | None:
-    """Status of the answer, or None if the connection was closed without one."""
+    """Status of the answer, or None if the connection was closed without one.
+
+    Raises:
+        TimeoutError: Neither happened.
+    """
     with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:
         try:
             connection.sendall(wrong.data)
             if not wrong.ends:
                 connection.shutdown(socket.SHUT_WR)
             line = connection.makefile("rb").readline(1000)
-        except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        except (BrokenPipeError, ConnectionResetError):
             return None
     return int(line.split()[1]) if line.startswith(b"HTTP/") else None
 
@@ -76,22 +80,26 @@ def _junk_body(dice: random.Random) -> Wrong:
 
 
 def _wrong_field(dice: random.Random) -> Wrong:
-    body: dict[str, Any] = {"model": "tts-1", "input": "Hello.", "voice": "alto"}
-    field = dice.choice(("model", "input", "voice", "speed", "response_format", "colour"))
-    body[field] = dice.choice([value for value in _WRONG if field != "speed" or value])
-    if field == "speed" and body[field] is True:
-        body[field] = "fast"
+    body: dict[str, Any] = {"model": "tts-1", "input": _words(dice), "voice": "alto"}
+    field = dice.choice(_FIELDS)
+    if field == "input":  # any text is one
+        body[field] = dice.choice((None, [], True, dice.randint(-9, 9), "", "x" * 70_000, "\x00"))
+    elif field == "speed":
+        body[field] = dice.choice((_word(dice), dice.uniform(5, 1e9), -dice.random(), [1.0], 1e400))
+    else:
+        strange = (None, [_word(dice)], {_word(dice): 5}, dice.random(), "", _noun(dice))
+        body[field] = dice.choice(strange)
     return Wrong(f"{field} is wrong", _posted(_SPEECH, "application/json", _json(body)))
 
 
 def _torn_json(dice: random.Random) -> Wrong:
-    whole = _json({"model": "tts-1", "input": "Hello there.", "voice": "alto"})
-    torn = whole[: dice.randint(0, len(whole) - 1)]
+    whole = _json({"input": _words(dice), "model": "tts-1", "voice": "alto"})
+    torn = whole[: dice.randint(20, len(whole) - 1)]
     return Wrong("torn JSON", _posted(_path(dice), "application/json", torn))
 
 
 def _deep_json(dice: random.Random) -> Wrong:
-    depth = dice.choice((100, 10_000, 200_000))
+    depth = dice.choice((100, 10_000, 200_000)) - dice.randint(0, 99)
     opening = dice.choice((b"[", b'{"a":'))
     return Wrong("deep JSON", _posted(_path(dice), "application/json", opening * depth))
 
@@ -111,12 +119,14 @@ def _torn_upload(dice: random.Random) -> Wrong:
     kind = dice.choice(("multipart/form-data", "multipart/form-data; boundary=", "multipart/x"))
     if dice.random() < 0.5:
         kind = "multipart/form-data; boundary=b"
-    body = b'--b\r\ncontent-disposition: form-data; name="name"\r\n\r\n' + _noise(dice)
-    return Wrong("torn upload", _posted("/v1/audio/voices", kind, body[: dice.randint(0, 60)]))
+    name = _word(dice)
+    kind, begin = kind.replace("=b", f"={name}"), f"--{name}\r\n".encode()
+    body = begin + b'content-disposition: form-data; name="name"\r\n\r\n' + _noise(dice)
+    return Wrong("torn upload", _posted("/v1/audio/voices", kind, body[: dice.randint(8, 70)]))
 
 
 def _wrong_header(dice: random.Random) -> Wrong:
-    good = _json({"model": "tts-1", "input": "Hello.", "voice": "alto"})
+    good = _json({"model": "tts-1", "input": _words(dice), "voice": "alto"})
     more, length, ends = dice.choice(
         (
             ("x-request-id: a b/c\r\n", None, True),
@@ -139,17 +149,17 @@ def _wrong_header(dice: random.Random) -> Wrong:
 def _wrong_line(dice: random.Random) -> Wrong:
     line = dice.choice(
         (
-            f"GET /{'%' * 50} HTTP/1.1",
-            "GET /../../etc/passwd HTTP/1.1",
-            "GET /v1/models/%00%ff HTTP/1.1",
-            f"GET /{'a' * 30_000} HTTP/1.1",
-            "DELETE /v1/models HTTP/1.1",
-            "BREW /v1/audio/speech HTTP/1.1",
-            "GET /v1/audio/speech/%F0%28 HTTP/1.1",
-            "GET /get_metrics?since=soon HTTP/1.1",
-            "GET / HTTP/9.9",
-            "GET",
-            "\x16\x03\x01\x02",
+            f"GET /{'%' * dice.randint(2, 200)} HTTP/1.1",
+            f"GET /../../{_word(dice)}/passwd HTTP/1.1",
+            f"GET /v1/models/%00%ff{_word(dice)} HTTP/1.1",
+            f"GET /{'a' * dice.randint(1, 30_000)} HTTP/1.1",
+            f"DELETE /v1/models?{_word(dice)} HTTP/1.1",
+            f"{_word(dice).upper()} /v1/audio/speech HTTP/1.1",
+            f"GET /v1/audio/speech/%F0%28{_word(dice)} HTTP/1.1",
+            f"GET /get_metrics?since={_word(dice)} HTTP/1.1",
+            f"GET /{_word(dice)} HTTP/9.{dice.randint(2, 9)}",
+            f"GET{_word(dice)}",
+            f"\x16\x03\x01\x02{_word(dice)}",
         )
     )
     return Wrong(f"line {line[:40]!r}", f"{line}\r\n{_HOST}{_AUTH}\r\n".encode("latin-1"))
@@ -160,6 +170,19 @@ def _unknown_key(dice: random.Random) -> Wrong:
     value = key.encode("utf-8") + _noise(dice, 20).hex().encode()
     head = b"GET /v1/models HTTP/1.1\r\n" + _HOST.encode() + b"authorization: " + value
     return Wrong("unknown key", head + b"\r\n\r\n")
+
+
+def _word(dice: random.Random) -> str:
+    return "".join(dice.choices("bcdfghjklmnpqrstvwxyz", k=dice.randint(6, 12)))
+
+
+def _noun(dice: random.Random) -> str:
+    """A name that nothing has."""
+    return f"{_word(dice)}\x00" if dice.random() < 0.1 else _word(dice)
+
+
+def _words(dice: random.Random) -> str:
+    return " ".join(_word(dice) for _ in range(dice.randint(1, 12)))
 
 
 def _json(body: dict[str, Any]) -> bytes:

@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import PropertyMock
 
 import httpx
+import openai
 import pytest
 import yaml
 from hypothesis import given
@@ -33,7 +35,16 @@ from serve_app.pieces import TakeItem
 from serve_app.replica import ReplicaIdentity, Speaker
 from serve_app.store_probe import StoreProbe, job_store_probe, voice_store_probe
 from tests.unit.fake_replicas import FakeReplicas
-from tests.unit.ingress_stage import BODY, ENGINE, LONG, SETTINGS, client_of_app, service
+from tests.unit.ingress_stage import (
+    BODY,
+    ENGINE,
+    LONG,
+    SETTINGS,
+    Known,
+    client_of,
+    client_of_app,
+    service,
+)
 
 ANN, BEN = new_key(), new_key()
 
@@ -282,6 +293,44 @@ async def test_streams_of_a_lower_priority_leave_room_for_those_who_listen() -> 
         assert replicas.gate is not None
         replicas.gate.set()
     assert [it.result().status_code for it in (*held, listener)] == [200] * 4
+
+
+def sdk(http: httpx.AsyncClient) -> openai.AsyncOpenAI:
+    """OpenAI's client as it comes, with its own retries."""
+    return openai.AsyncOpenAI(base_url="http://test/v1", api_key="none", http_client=http)
+
+
+@pytest.mark.parametrize("state", ["full", "starting"])
+async def test_the_sdk_waits_as_it_is_told_and_then_succeeds(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replicas, known = FakeReplicas(), Known(ready=state != "starting")
+    built = service(replicas, listed=known)
+    slept: list[float] = []
+    if state == "full":
+        streams = PropertyMock(side_effect=lambda: 0 if slept else 2)
+        monkeypatch.setattr(Outcomes, "running", streams)
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        known.ready = True
+
+    monkeypatch.setattr("openai._base_client.anyio.sleep", sleep)
+    async with client_of(built) as http:
+        spoken = await sdk(http).audio.speech.create(model="tts-1", voice="alto", input="Hello.")
+    assert spoken.content
+    assert slept == [1.0 if state == "full" else 5.0]
+
+
+async def test_the_sdk_does_not_repeat_what_can_not_succeed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("openai._base_client.anyio.sleep", pytest.fail)
+    async with client_of(service(FakeReplicas())) as http:
+        for voice, error in (("nobody", openai.BadRequestError), ("alto", openai.NotFoundError)):
+            model = "tts-1" if voice == "nobody" else "gpt-9"
+            with pytest.raises(error):
+                await sdk(http).audio.speech.create(model=model, voice=voice, input="Hello.")
 
 
 async def test_too_many_open_requests_are_refused_but_health_is_not() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
 import httpx
+import pytest
 
 from serve_app.access import Access
 from serve_app.core.limits import KeyLimits
@@ -16,6 +18,7 @@ from serve_app.keys import ApiKey, KeyRing, digest_of
 from serve_app.voice_desk import VoiceDesk
 from serve_app.voice_roster import LibraryReplicas, VoiceRoster
 from serve_app.voices import VoiceLibrary
+from tests import malformed
 from tests.browser.serving import Served, serving
 from tests.malformed import KEY, answer_to, wrong_requests
 from tests.unit.fake_replicas import FakeReplicas
@@ -55,3 +58,13 @@ def refusals(count: int, seed: int) -> dict[str, int]:
 
 def test_wrong_requests_are_refused_and_nothing_breaks() -> None:
     assert refusals(500, seed=7) == {"refused": 500}
+
+
+def test_hardly_any_of_them_comes_twice() -> None:
+    assert len({wrong.data for wrong in islice(wrong_requests(1), 1_000)}) > 980
+
+
+def test_a_server_that_says_nothing_has_refused_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(malformed, "_TIMEOUT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimeoutError):
+        answer_to(silent.getsockname()[1], next(wrong_requests(1)))
