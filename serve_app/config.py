@@ -65,6 +65,8 @@ class SpeechSettings(StrictModel):
     whole_answer_wait_s: float = Field(default=0.02, ge=0, le=1)
     """Wait, after the first sound of a script of one segment, for the rest of it; complete by
     then, its answer says in front how long it is and how it ended."""
+    log_text: bool = False
+    """Write the text of each request into the log; else only its length and hash stand there."""
     live: bool = False
     """Let each segment out while it is spoken, not only the first; for one card slower than a
     third of real time. The others are let out once complete and checked (see ``takes``)."""

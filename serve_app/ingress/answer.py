@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
+from hashlib import sha256
 from typing import Final, Literal
 from urllib.parse import quote
 
@@ -18,6 +21,9 @@ from serve_app.ingress.service import Service
 from serve_app.outcomes import Outcome
 from serve_app.speech import OpenStream, SpeechOrder
 
+logger = logging.getLogger(__name__)
+
+_DIGEST_DIGITS: Final = 12
 JOB_ROUTE: Final = "POST /v1/jobs"
 """Takes what is too long for one answer, where there are jobs."""
 
@@ -97,15 +103,34 @@ async def speak(
 async def _opened(
     service: Service, order: SpeechOrder, engine: EngineInfo, caller: Caller | None
 ) -> OpenStream:
-    if caller is None:
-        return await service.speech.open(order, engine)
     characters = order.script.characters
-    caller.spend(characters)
     try:
-        return await service.speech.open(order, engine)
-    except BaseException:
-        caller.refund(characters)
+        if caller is not None:
+            caller.spend(characters)
+        try:
+            stream = await service.speech.open(order, engine)
+        except BaseException:
+            if caller is not None:
+                caller.refund(characters)
+            raise
+    except ServeError as error:
+        _note(service, order, error.code)
         raise
+    _note(service, replace(order, request_id=stream.outcome.request_id), "started")
+    return stream
+
+
+def _note(service: Service, order: SpeechOrder, what: str) -> None:
+    """Write a request down, its text only if the settings ask for it."""
+    text = order.script.text
+    whole = text if isinstance(text, str) else "\n".join(turn.text for turn in text)
+    digest = sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_DIGITS]
+    told = f", {whole!r}" if service.settings.speech.log_text else ""
+    logger.info(
+        "speech %s of %s: %s, %d characters, SHA-256 %s%s",
+        *(order.request_id or "-", order.caller or "-", what, order.script.characters),
+        *(digest, told),
+    )
 
 
 def _headers(outcome: Outcome) -> dict[str, str]:

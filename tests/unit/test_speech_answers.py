@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -21,7 +23,7 @@ from serve_app.ingress import answer as answers
 from serve_app.ingress import problems, routes_speech
 from serve_app.ingress.gate import Caller
 from serve_app.ingress.service import Service
-from serve_app.pieces import TakeItem
+from serve_app.pieces import TakeItem, Waiting
 from serve_app.prepare import Ability
 from serve_app.render import Renderer
 from tests.unit.fake_replicas import FakeReplicas
@@ -148,7 +150,7 @@ class Heard(FakeReplicas):
         super().__init__()
         self.tasks: list[SpeakTask] = []
 
-    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem | Waiting, None]:
         self.tasks.append(task)
         async for item in super().speak(task):
             yield item
@@ -268,6 +270,28 @@ async def test_a_request_id_is_its_callers_own(monkeypatch: pytest.MonkeyPatch) 
         ours = (await client.get("/v1/audio/speech/one")).json()
         assert theirs["audio_s"] == pytest.approx(len(second.content) / 48_000, abs=1e-3)
         assert ours["audio_s"] == pytest.approx(len((await first).content) / 48_000, abs=1e-3)
+
+
+@pytest.mark.parametrize("log_text", [False, True])
+async def test_each_request_is_written_down_and_its_text_only_if_that_is_asked_for(
+    log_text: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    speech = SETTINGS.speech.model_copy(update={"log_text": log_text})
+    built = service(FakeReplicas(), settings=SETTINGS.model_copy(update={"speech": speech}))
+    text = "A PRIVATE\nmatter."
+    digest = sha256(text.encode()).hexdigest()[:12]
+    with caplog.at_level(logging.INFO, logger="serve_app"):
+        async with client_of(built) as client:
+            body = {**PCM, "input": text}
+            made = await client.post("/v1/audio/speech", json=body)
+            await client.post("/v1/audio/speech", json={**body, "voice": "nobody"})
+    started, refused = [line for line in caplog.messages if line.startswith("speech ")]
+    assert f"speech {made.headers['x-request-id']} of anonymous: started" in started
+    assert "of anonymous: unknown_voice" in refused
+    for line in (started, refused):
+        assert f"{len(text)} characters, SHA-256 {digest}" in line
+        assert "\n" not in line
+        assert ("PRIVATE" in line) is log_text
 
 
 async def test_without_a_gate_there_is_no_caller() -> None:
