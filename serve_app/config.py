@@ -91,7 +91,8 @@ class AccessSettings(StrictModel):
     """``off`` lets everybody in."""
     keys_file: Path | None = None
     """File of hashed keys (see ``keys``), followed while it changes; besides it the variable
-    ``VIBEVOICE_API_KEY`` may hold one admin key."""
+    ``VIBEVOICE_API_KEY`` may hold one admin key. What keys have used, the day's characters too, is
+    counted in memory and begins anew with the ingress."""
     cors_origins: tuple[str, ...] = ()
     """Origins (``https://app.example``) whose pages may call from a browser; ``*`` is any."""
     max_body_mib: float = Field(default=2.0, gt=0, le=1024)

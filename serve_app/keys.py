@@ -9,6 +9,9 @@ guess. The file of keys (YAML) holds no key::
         admin: false
         limits: {requests_per_minute: 60, concurrent_streams: 4, characters_per_day: 200000}
 
+What a key has used is counted in memory: when the ingress is restarted, the day's characters begin
+anew (:mod:`serve_app.core.limits`).
+
 PyYAML is the one foreign library of this file, pydantic its border.
 """
 

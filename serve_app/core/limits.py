@@ -2,7 +2,9 @@
 
 All three are exact and bounded. Requests are a sliding window: in no 60 seconds are there more
 than allowed, so a client that waits as long as it is told gets through. Streams are a count.
-Characters are counted by the UTC day; a request that could not start gives them back.
+Characters are counted by the UTC day; a request that could not start gives them back. All is kept
+in memory, by each ingress for itself: a restart begins the day anew, so that the bound holds back
+who sends too much by mistake or greed, and is no account to bill by.
 
 Plain state without clocks or locks: its owner passes the times in and calls it from one loop.
 """
