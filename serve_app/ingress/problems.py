@@ -43,9 +43,13 @@ _TYPES = {
 
 def problem(error: ServeError) -> JSONResponse:
     """The answer for an error of our tree."""
+    message = error.message
+    if isinstance(error, _QUOTING):
+        logger.error("%s: %s", error.code, trail(error))
+        message = _FOR_OPERATORS
     return _answer(
         error.status,
-        _FOR_OPERATORS if isinstance(error, _QUOTING) else error.message,
+        message,
         error.code,
         error.param,
         retry_helps=error.retry_helps,

@@ -25,9 +25,10 @@ from serve_app.config import API_KEY, AccessSettings, parse_settings
 from serve_app.core.backlog import next_end_s
 from serve_app.core.limits import KeyLimits
 from serve_app.engines.base import Chunk, SpeakTask, SpeechEnd
-from serve_app.errors import ConfigError, NotReadyError
+from serve_app.errors import ConfigError, EngineError, NotReadyError
 from serve_app.ingress.bounded import GateRules
 from serve_app.ingress.http import create_app
+from serve_app.ingress.problems import problem
 from serve_app.jobs.settings import JobSettings
 from serve_app.keys import ApiKey, KeyRing, digest_of, key_entry, new_key, parse_keys
 from serve_app.outcomes import Outcomes
@@ -189,6 +190,14 @@ async def test_pages_of_the_named_origin_may_ask_without_a_key() -> None:
         answer = await client.get("/v1/models", headers={"origin": "https://app.example"})
         assert answer.status_code == 401
         assert answer.headers["access-control-allow-origin"] == "https://app.example"
+
+
+def test_what_is_for_operators_is_not_told_to_clients(caplog: pytest.LogCaptureFixture) -> None:
+    for error in (ConfigError("/srv/SECRET can't be read"), EngineError("no PRIVATE WORDS")):
+        told = bytes(problem(error).body).decode() + caplog.text
+        assert "SECRET" not in told
+        assert "PRIVATE" not in told
+    assert "bad_config: ConfigError" in caplog.text
 
 
 class Quoting(FakeReplicas):
