@@ -107,21 +107,19 @@ class Folder:
         target = self._at(path)
         folder, _, name = target.rpartition("/")
         if not self._renames:
-            with _reached():
+            with _written():
                 self._make(folder)
                 self._put(target, data)
             return
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}{_TEMPORARY}"
         try:
-            with _reached():
+            with _written():
                 self._make(folder)
                 self._put(temporary, data)
                 self._move(temporary, target)
-        except BaseException as error:
+        except BaseException:
             with suppress(Exception):
                 self._fs.rm_file(temporary)
-            if isinstance(error, FileNotFoundError):
-                raise NotReadyError("a folder of the job store vanished while written to") from None
             raise
 
     def create(self, path: str, data: bytes) -> bool:
@@ -133,7 +131,7 @@ class Folder:
             NotReadyError: The store can't be reached or is full.
         """
         target = self._at(path)
-        with _reached():
+        with _written():
             self._make(target.rpartition("/")[0])
             try:
                 if self._is_local:
@@ -325,3 +323,13 @@ def _reached() -> Iterator[None]:
     except Exception as error:
         logger.warning("the job store failed", exc_info=True)
         raise NotReadyError(f"the job store failed: {type(error).__name__}") from error
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """The same where a file is made: what is missing then is the place for it."""
+    try:
+        with _reached():
+            yield
+    except FileNotFoundError:
+        raise NotReadyError("the job store failed: its folder or bucket is not there") from None

@@ -79,3 +79,16 @@ def test_an_object_is_written_under_its_own_name(monkeypatch: pytest.MonkeyPatch
     folder.write("a/job.json", b"two")
     assert folder.read("a/job.json") == b"two"
     assert folder._listed("a", "file") == [("job.json", 3)]
+
+
+def test_a_bucket_that_is_not_there_is_no_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(f"memory://{uuid.uuid4().hex}")
+
+    def missing(*_args: object, **_options: object) -> None:
+        raise FileNotFoundError("the bucket does not exist")
+
+    monkeypatch.setattr(folder._fs, "pipe_file", missing)
+    with pytest.raises(NotReadyError, match="bucket is not there"):
+        folder.write("a/b", b"one")
+    with pytest.raises(NotReadyError, match="bucket is not there"):
+        folder.create("a/b", b"one")
