@@ -15,6 +15,10 @@ _POWER_OF_TEN = re.compile(
     rf"(?:(?P<a>{NUM}) ?[×x*·⋅] ?)?10(?:\^(?P<minus>[-−–]?)(?P<power>\d{{1,4}})"
     rf"|(?P<super>⁻?[{_SUPER}]{{1,4}}))(?![\w{_SUPER}]*\^)(?: ?(?P<unit>{UNIT}))?"
 )
+_E_NOTATION = re.compile(
+    rf"(?<![A-Za-z])(?P<a>{NUM})[eE](?P<minus>[-−]?)\+?(?P<power>\d{{1,4}})(?!\d)"
+    rf"(?: ?(?P<unit>{UNIT})|(?![\w-]))"
+)
 _MEASURED_BY = re.compile(rf"(?P<a>{NUM}) ?(?P<unit>{UNIT}) ?[x×*](?= ?{NUM})")
 _DURATION = re.compile(
     r"(?:(?P<h>\d{1,3}) ?h(?:rs?)?(?: ?(?P<m>\d{1,2}) ?m(?:ins?)?|(?P<minutes>[0-5]\d))"
@@ -44,7 +48,7 @@ def _power_en(match: re.Match[str]) -> str:
 
 
 def _power_zh(match: re.Match[str]) -> str:
-    times = f"{zh_numbers.number(match['a'])}乘" if match["a"] else ""
+    times = f"{zh_numbers.number(match['a'])}乘以" if match["a"] else ""
     unit = _unit(match)
     words = f"{times}十{powered(*_figures(match), chinese=True)}"
     return words + ((unit.zh or match["unit"]) if unit else "")
@@ -90,11 +94,13 @@ def _written(match: re.Match[str]) -> tuple[str | None, str | None, str | None]:
 RULES: Final[dict[Language, tuple[Rule, ...]]] = {
     "en": (
         Rule(Kind.NUMBER, _POWER_OF_TEN, _power_en),
+        Rule(Kind.NUMBER, _E_NOTATION, _power_en),
         Rule(Kind.MEASURE, _MEASURED_BY, _by_en),
         Rule(Kind.MEASURE, _DURATION, lambda match: duration_en(*_written(match))),
     ),
     "zh": (
         Rule(Kind.NUMBER, _POWER_OF_TEN, _power_zh),
+        Rule(Kind.NUMBER, _E_NOTATION, _power_zh),
         Rule(Kind.MEASURE, _MEASURED_BY, _by_zh),
         Rule(Kind.MEASURE, _DURATION, lambda match: duration_zh(*_written(match))),
     ),

@@ -20,6 +20,7 @@ _BELOW_AFTER = re.compile(r" ?[-−]\d")
 _COUNT_AFTER = re.compile(rf"(?:(?:第|公元前|前) ?)?{NUM} ?{_COUNTED}|(?:19|20)\d\d(?!\d)")
 _MINUS_BEFORE: Final = (
     "是为達达至到在约得于等从了出温率额值润速幅分差数由降跌低升涨增减近超过仅有即取"
+    "度回成入果标填选球"
 )
 _MEASURE_AFTER = re.compile(rf" ?(?![首代部支头根项])(?:{_MEASURED}|摄氏|华氏)")
 _NO_SCORE_AFTER = re.compile(rf" ?{_COUNTED}")

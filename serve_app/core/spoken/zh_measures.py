@@ -9,7 +9,7 @@ from serve_app.core.spoken import numbers_zh
 from serve_app.core.spoken.numbers_en import plain
 from serve_app.core.spoken.rule import NUM, SIGN_ZH, TO, Kind, Rule
 from serve_app.core.spoken.units import PERS, UNIT, UNITS
-from serve_app.core.spoken.zh_numbers import MEASURE_WORD, amount, number, signed
+from serve_app.core.spoken.zh_numbers import NO_MEASURE, amount, number, signed
 
 _CURRENCIES: Final = {
     "¥": "元", "$": "美元", "£": "英镑", "€": "欧元", "₹": "卢比", "₩": "韩元", "₽": "卢布",
@@ -125,7 +125,7 @@ RULES: Final = (
         re.compile(
             rf"{SIGN_ZH}(?P<a>{NUM})(?:(?P<both>[wWkK])?{TO}(?P<b>{NUM}))?"
             r"(?P<scale>w(?![A-Za-z0-9]|快充|充电|灯)|(?P=both)(?![A-Za-z0-9])"
-            r"|[wWkK](?=[元块人字粉多\+＋]|左右|以[上下]))"
+            r"|[wWkK](?=[元块人字粉多赞]|点赞|\+(?!\d)|左右|以[上下]))"
         ),
         _ten_thousands,
     ),
@@ -133,7 +133,7 @@ RULES: Final = (
         Kind.MEASURE,
         re.compile(
             rf"(?P<a>\d{{1,2}})(?P<unit>[米块秒]|m(?=\d\d))(?P<b>\d{{1,2}})(?![\d,:%/‰℃°A-Za-z-]|\.\d)"
-            rf"(?! ?{MEASURE_WORD})"
+            rf"{NO_MEASURE}"
         ),
         _split,
     ),

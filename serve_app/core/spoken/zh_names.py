@@ -10,6 +10,8 @@ from typing import Final
 
 from serve_app.core.spoken import numbers_zh
 from serve_app.core.spoken.rule import Kind, Rule, after, before
+from serve_app.core.spoken.units import UNIT
+from serve_app.core.spoken.zh_numbers import NO_MEASURE
 
 _PLATE = re.compile(
     r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Z][·•\- ]?"
@@ -19,8 +21,11 @@ _LETTERS_BEFORE = re.compile(r"(?<![A-Za-z])(?!TOP$|Top$|top$)[A-Za-z]+$")
 _CARRIED_BEFORE = re.compile(r"(?:航班|车次)[号是为:： ]{0,2}[A-Z]+$")
 _CARRIED_AFTER = re.compile(r" ?(?:号|次)?(?:航班|班机|列车|次)")
 _MODEL_DIGITS: Final = 3
-_EVENTS: Final = "事件|事故|事变|惨案|案|运动|恐怖|袭击|大?地震|晚会|购物节|大促"
-_NAMED: Final = "高校|大学|院校|工程|工作制|医院|大促|购物节|晚会|航班|型|式"
+_EVENTS: Final = (
+    r"事件|事故|事变|惨案|案|运动|恐怖|袭击|大?地震|晚会|购物节|大促|假期|长假"
+    r"|黄金周|国庆|劳动节|妇女节|儿童节"
+)
+_NAMED: Final = "不锈钢|高校|大学|院校|工程|工作制|医院|大促|购物节|晚会|航班|型"
 _YEAR_NOUNS: Final = (
     "财年|赛季|学年|年度|款|届|奥运|冬奥|世界杯|欧洲杯|亚洲杯|世锦赛|春晚|春节|新年|春季|夏季|秋季"
     "|冬季|春夏|秋冬|高考|考研"
@@ -51,6 +56,12 @@ def _code(match: re.Match[str]) -> str | None:
 
 def _named(match: re.Match[str]) -> str:
     return name(match[0])
+
+
+def _event(match: re.Match[str]) -> str:
+    """The day of an event: 九一一, 三一五, but 十一 for the first of October."""
+    figures = match[0]
+    return "十" + numbers_zh.digits(figures[2:]) if figures[:2] == "10" else _both(match)
 
 
 def _both(match: re.Match[str]) -> str:
@@ -89,14 +100,33 @@ RULES: Final = (
         re.compile(r"(?<=[A-Za-z])(?P<a>\d{1,4})-(?P<b>\d{1,5})(?![\d.,:-])"),
         _model,
     ),
+    Rule(
+        Kind.VERSION,
+        re.compile(
+            rf"(?<=[A-Z]{{2}} )\d{{3,4}}(?![\d%万亿千百元年]|[.,:/-]\d| ?{UNIT}){NO_MEASURE}"
+        ),
+        lambda match: name(match[0]),
+    ),
     Rule(Kind.VERSION, re.compile(r"(?<=[A-Za-z])\d{3,}(?![\d%]|[.,:]\d)"), _code),
     Rule(
         Kind.DATE,
         re.compile(
             rf"\d{{1,2}}(?:[·・•]\d{{1,2}}(?!\d| ?=)|\.\d{{1,2}}(?=[”’\"]? ?(?:{_EVENTS})))"
         ),
+        _event,
+    ),
+    Rule(Kind.DATE, re.compile(r"(?<=[〔（(\[])(?:19|20)\d\d(?=[〕）)\]] ?第?\d+ ?号)"), _both),
+    Rule(
+        Kind.DATE,
+        re.compile(r"(?:(?:19|20)\d\d|[12]\d)(?=年?[QH][1-4](?![\dA-Za-z]))"),
         _both,
     ),
+    Rule(
+        Kind.DATE,
+        re.compile(r"[0-25-9][05](?=(?:、[0-25-9][05])*后(?![来面续期天退半勤排者置台世续]))"),
+        _both,
+    ),
+    Rule(Kind.NUMBER, re.compile(r"\d{6,}(?= ?号)"), _both),
     Rule(Kind.DATE, re.compile(r"(?<=《)[12]\d{3}(?![\d.,])"), _both),
     Rule(
         Kind.DATE,
@@ -126,7 +156,10 @@ RULES: Final = (
     Rule(Kind.DATE, re.compile(rf"(?:19|20)\d\d(?= ?(?:{_YEAR_NOUNS}))"), _both),
     Rule(
         Kind.NUMBER,
-        re.compile(r"(?:(?<=[图表式例])|(?<=[图表式例] ))(?P<a>\d{1,3})[-–—](?P<b>\d{1,3})(?!\d)"),
+        re.compile(
+            r"(?:(?<=[图表式例题习元课附栋])|(?<=[图表式例题] ))"
+            r"(?P<a>\d{1,3})[-–—](?P<b>\d{1,3})(?!\d)"
+        ),
         lambda match: f"{numbers_zh.integer(match['a'])}杠{numbers_zh.integer(match['b'])}",
     ),
 )

@@ -16,10 +16,11 @@ _MEASURE_WORDS: Final = (
     "万|亿|千|萬|億|個|隻|張|條|歲|種|間|層|場|輛|臺|雙|對|個|点|點|个|只|张|条|本|位|次|天|年(?![级代])|小时|分钟|秒|岁|周|星期|种|件|家|人|名|块|元|米|公里|千米|公斤|斤"
     "|吨|升|台|辆|座|间|层|场|句|段|倍|杯|瓶|碗|口|双|对|套|份|篇|首|部|门|把|枚|颗|头|匹|棵|支|根|片|滴|架"
     "|艘|封|处|项|点|遍|回|趟|顿|群|代|厘米|毫米|平方|立方|毫升|克|夜|晚|厅|室|卫|集|期|轮|批|副|幅|盒|袋|箱|盘|桌|步|声|下"
-    "|英里|英尺|磅|美元|欧元|英镑|港元|港币|美金|度|勺|帧|股|成|亩|时(?![代期间候尚光])"
+    "|英里|英尺|磅|美元|欧元|英镑|港元|港币|美金|度|勺|帧|股|成|亩|胜(?![利地者])|时(?![代期间候尚光])"
 )
 MEASURE_WORD: Final = rf"(?:{_MEASURE_WORDS})"
 MEASURED: Final = rf"(?= ?{MEASURE_WORD})"
+NO_MEASURE: Final = rf"(?! ?{MEASURE_WORD})"
 _ORDER_BEFORE = re.compile(
     r"第 ?(?:[\d零一二三四五六七八九十百]{1,4}[、和及至到~-]){0,4}$|[零一二三四五六七八九十百千万]$"
 )
@@ -68,9 +69,10 @@ def _fraction(match: re.Match[str]) -> str:
 
 def _version(match: re.Match[str]) -> str:
     """The parts of a version as numbers, those of an address on the net digit by digit."""
-    parts = match[0].split(".")
+    parts = match["parts"].split(".")
     address = len(parts) == 4 and all(len(part) < 4 and int(part) < 256 for part in parts)
-    return "点".join(map(numbers_zh.digits if address else numbers_zh.integer, parts))
+    words = "点".join(map(numbers_zh.digits if address else numbers_zh.integer, parts))
+    return f"{words}杠{numbers_zh.integer(match['net'])}" if match["net"] else words
 
 
 _VULGAR_PARTS: Final = {
@@ -101,7 +103,7 @@ def _exponent(match: re.Match[str]) -> str:
 RULES: Final = (
     Rule(
         Kind.VERSION,
-        re.compile(r"\d+(?:\.\d+){2,}(?![\d,])"),
+        re.compile(r"(?P<parts>\d+(?:\.\d+){2,})(?:/(?P<net>\d{1,2})(?!\d))?(?![\d,])"),
         _version,
     ),
     Rule(
@@ -112,19 +114,17 @@ RULES: Final = (
         ),
         _fraction,
     ),
+    Rule(
+        Kind.FRACTION,
+        re.compile(r"(?P<top>\d{1,4})/(?P<bottom>\d{1,4}\.\d+)(?![\d/.])"),
+        lambda match: f"{number(match['bottom'])}分之{number(match['top'])}",
+    ),
     Rule(Kind.FRACTION, re.compile(rf"(?P<whole>\d+)? ?(?P<part>[{VULGAR}])"), _vulgar),
     Rule(Kind.NUMBER, re.compile(rf"{NUM}(?: ?[x×*] ?{NUM}){{1,3}}(?![A-Za-z0-9])"), _times),
     Rule(
         Kind.NUMBER,
         re.compile(rf"(?P<a>{NUM})[xX×](?![A-Za-z\d]| ?[-−+=^*/(²³])"),
         lambda match: f"{numbers_zh.counted(match['a'])}倍",
-    ),
-    Rule(
-        Kind.NUMBER,
-        re.compile(
-            rf"(?<![A-Za-z])(?P<a>{NUM})[eE](?P<minus>[-−]?)\+?(?P<power>\d+)(?![A-Za-z0-9])"
-        ),
-        lambda match: f"{number(match['a'])}乘以十的{_exponent(match)}次方",
     ),
     Rule(
         Kind.NUMBER,
