@@ -32,7 +32,8 @@ _SIGNS = (
     "ISO9001 NO.2 周一~周五 ， €1.234,56 3,5% ₹1,00,000 Rs. R$10 ₺5 1:02:03 05/2021 2021-05 "
     "m.p.h. 2-3x 5' x 5'11 55\" TV Mon-Fri 1980s-90s 5th–6th '99 v. w/o +/- 1/10th #100Days "
     "/etc/hosts 2023/24 911 Call zip 90210 BA2490 1080p 1.2bn :8080 127.0.0.1 John 3:16-17 "
-    "won 112-108 <b> h m s"
+    "won 112-108 <b> h m s 10.0.0.0/16 "
+    "5.1假期 24Q1 90后 〔2023〕5号 RTX 4060 1/1.3 §§ 0600 at 375 F was Fri /250"
 )
 PIECES = _SIGNS.split()
 texts = st.one_of(

@@ -96,6 +96,7 @@ a BP of 120/80 | a BP of one hundred and twenty over eighty
 Genesis 1:1 | Genesis one one
 Matthew 5:3-12 | Matthew five three to twelve
 10.0.0.1:8080 | ten dot zero dot zero dot one colon eight zero eight zero
+10.0.0.0/16 | ten dot zero dot zero dot zero slash sixteen
 The zip is 90210. | The zip is nine zero two one zero.
 my PIN 1984 | my PIN one nine eight four
 order #12345 | order number one two three four five
@@ -106,6 +107,11 @@ an A380 | an A three eighty
 100K followers | one hundred thousand followers
 a 10K race | a ten K race
 1.2bn people | one point two billion people
+The p-value was < 0.001. | The p-value was less than zero point zero zero one.
+a 1/250 s exposure | a one two hundred and fiftieth of a second exposure
+3.0e8 m/s | three point zero times ten to the power of eight metres per second
+§§ 5-7 | sections five to seven
+The vote was 218-212. | The vote was two hundred and eighteen to two hundred and twelve.
 """
 
 DATES = """
@@ -184,6 +190,9 @@ at 1:02:03 | at one oh two and three seconds
 The flight takes 2h30m. | The flight takes two hours thirty minutes.
 1h 5m 3s | one hour five minutes three seconds
 at 0900 hours | at oh nine hundred hours
+He sailed at 0600. | He sailed at oh six hundred.
+the 1/2000 of it | the one two thousand of it
+March—May was dry | March—May was dry
 """
 
 MEASURES = """
@@ -254,6 +263,7 @@ a 55" TV | a fifty-five inch TV
 10 sq. ft. of it | ten square feet of it
 12 pt type | twelve points type
 40.7° N | forty point seven degrees north
+Bake at 375 F for a while | Bake at three hundred and seventy-five degrees Fahrenheit for a while
 """
 
 WORDS = """

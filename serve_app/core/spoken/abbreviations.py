@@ -46,7 +46,7 @@ _NUMBERED: Final = {
     "Ext": "Extension", "max": "maximum", "min": "minimum", "Apt": "Apartment",
     "apt": "apartment", "Ste": "Suite", "Rm": "Room", "Bldg": "Building", "para": "paragraph",
     "b": "born", "d": "died", "fl": "flourished", "Est": "Established", "Avg": "Average",
-    "Bk": "Book", "bk": "book",
+    "Hwy": "Highway", "Rte": "Route", "Bk": "Book", "bk": "book",
 }  # fmt: skip
 _SAINT_NAMES: Final = (
     "Albans Andrew Andrews Anne Augustine Barts Bernard Catherine Catharines Francis George "
@@ -172,7 +172,7 @@ RULES: Final = (
     Rule(Kind.ABBREVIATION, re.compile(r"[A-Z]{1,3}&[A-Z]{1,3}(?!\w)"), _and),
     Rule(
         Kind.ABBREVIATION,
-        re.compile(r"(?:w/o|w/in|b/c|c/o)(?![\w/])|w/(?= ?(?!o\b)[a-zA-Z])"),
+        re.compile(r"(?:w/o|w/in|b/c|c/o)(?![\w/])|w/(?= ?(?![a-z]\b)[a-zA-Z])"),
         lambda match: _SLASHED[match[0]] + (" " if after(match, 1).isalpha() else ""),
     ),
     Rule(

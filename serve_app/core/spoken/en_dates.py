@@ -140,7 +140,7 @@ MONTH_RULES: Final = (
     *(
         Rule(
             Kind.DATE,
-            re.compile(rf"(?P<first>{names})\.?[-–—](?P<last>{names})(?![A-Za-z-])(?:\.(?! ?\d))?"),
+            re.compile(rf"(?P<first>{names})\.?[-–](?P<last>{names})(?![A-Za-z-])(?:\.(?! ?\d))?"),
             _names_between(table),
         )
         for table in (DAYS, _MONTHS_SAID)
@@ -165,7 +165,7 @@ MONTH_RULES: Final = (
         Kind.DATE,
         re.compile(
             rf"(?P<day>{'|'.join(DAYS)})(?=,? (?:\d{{1,2}}(?:st|nd|rd|th)? {MONTH_TEXT}"
-            rf"|{MONTH_TEXT}\.? \d))"
+            rf"|{MONTH_TEXT}\.? \d| \d{{1,2}}(?::\d\d|[-–]\d| ?[ap]\.?m\b)))"
         ),
         lambda match: DAYS[match["day"]],
     ),
@@ -191,7 +191,8 @@ RULES: Final = (
     Rule(
         Kind.DATE,
         re.compile(
-            r"(?<![\d/-])(?P<m>0?[1-9]|1[0-2])(?P<sep>/)(?P<y>(?:19|20)\d\d)(?![\d/]|[-.]\d)"
+            r"(?<![\d/-])(?P<m>0?[1-9]|1[0-2])(?P<sep>/)(?P<y>(?:19|20)\d\d)"
+            r"(?![\w/]|[-.]\d| (?:of|s|sec|seconds?)\b)"
         ),
         _month_of_year,
     ),

@@ -153,6 +153,17 @@ def _measure(match: re.Match[str]) -> str:
 
 
 _PERCENT: Final = r"(?<![\d,])\d{1,3},\d{1,2}(?= ?%)"
+_HEATED_BEFORE = re.compile(r"\b(?:about|around|at|oven|reach\w*|temp\w*|to|until)(?: is| of)?:? $")
+
+
+def _heat(match: re.Match[str]) -> str | None:
+    """Degrees without their sign: bake at 375 F."""
+    if not _HEATED_BEFORE.search(before(match)):
+        return None
+    scale = {"F": "Fahrenheit", "C": "Celsius"}[match["scale"]]
+    return f"{_amount(match)} degrees {scale}"
+
+
 _AMOUNT: Final = rf"{SIGN}(?P<a>{NUM})(?:{TO}(?P<b>{NUM}))?"
 
 RULES: Final = (
@@ -196,6 +207,11 @@ RULES: Final = (
             rf"{SIGN}(?P<a>{_PERCENT}|{NUM})%?(?:{TO}(?P<b>{_PERCENT}|{NUM}))? ?(?P<mark>[%‰])"
         ),
         _percent,
+    ),
+    Rule(
+        Kind.MEASURE,
+        re.compile(rf"{_AMOUNT} ?(?P<scale>[FC])(?![\w+#-]|\.\w)"),
+        _heat,
     ),
     Rule(
         Kind.MEASURE,

@@ -51,14 +51,17 @@ def _code(match: re.Match[str]) -> str | None:
     return numbers_en.paired(match[0]) if coded or _LETTERS_BEFORE.search(lead) else None
 
 
-def _version(match: re.Match[str]) -> str | None:
-    """A version, or an address on the net with the port behind it."""
+def _version(match: re.Match[str]) -> str:
+    """A version, or an address on the net with its port or the size of its network."""
     parts = match["parts"].split(".")
     address = len(parts) == 4 and all(len(part) < 4 and int(part) < 256 for part in parts)
-    if match["port"] and not address:
-        return None
     words = (" dot " if address else " point ").join(map(numbers_en.integer, parts))
-    return f"{words} colon {numbers_en.digits(match['port'])}" if match["port"] else words
+    if not match["port"]:
+        return words
+    if match["mark"] == "/":
+        return f"{words} slash {numbers_en.integer(match['port'])}"
+    colon = f"colon {numbers_en.digits(match['port'])}"
+    return f"{words} {colon if address else numbers_en.integer(match['port'])}"
 
 
 def _verse(match: re.Match[str]) -> str | None:
@@ -74,7 +77,9 @@ _END: Final = r"(?![\d,]|[.:/^×x–-]\d|%|(?:st|nd|rd|th|e|x)\b)"
 RULES: Final = (
     Rule(
         Kind.VERSION,
-        re.compile(r"(?P<parts>\d+(?:\.\d+){2,})(?::(?P<port>\d{2,5})(?!\d))?(?![\d,])"),
+        re.compile(
+            r"(?P<parts>\d+(?:\.\d+){2,})(?:(?P<mark>[:/])(?P<port>\d{1,5})(?!\d))?(?![\d,])"
+        ),
         _version,
     ),
     Rule(

@@ -33,8 +33,8 @@ PLURAL: Final = re.compile(
     r"|feet|sheep|fish|more|or so)\b"
 )
 _SCORE_BEFORE = re.compile(
-    r"\b(?:beat|beaten|beating|defeat(?:s|ed)?|down|lead|leads|led|lose|loses|lost|score|scored|tied"
-    r"|trail(?:s|ed|ing)?|up|win|wins|winning|won)\b[^.;:!?]{0,40}$",
+    r"\b(?:beat|beaten|beating|defeat(?:s|ed)?|lead|leads|led|lose|loses|lost|score|scored|tied"
+    r"|tally|trail(?:s|ed|ing)?|votes?|voted|passed|win|wins|winning|won)\b[^.;:!?]{0,40}$",
     re.IGNORECASE,
 )
 _SCORE_AFTER = re.compile(r" (?:win|victory|loss|defeat|lead|final|thriller|rout|overtime)\b")
@@ -119,7 +119,7 @@ def _fraction_words(match: re.Match[str], whole: str | None, top: int, bottom: i
 
 def _slashed(match: re.Match[str]) -> str | None:
     top, bottom = int(match["top"]), int(match["bottom"])
-    if top < bottom and bottom in _BOTTOMS:
+    if top < bottom and (bottom in _BOTTOMS or (top == 1 and match["unit"])):
         return _fraction_words(match, match["whole"], top, bottom)
     if match["whole"] or match["unit"]:
         return None
@@ -227,11 +227,6 @@ RULES: Final = (
         Kind.NUMBER,
         re.compile(rf"(?P<a>{NUM})(?:x?{TO}(?P<b>{NUM}))?[x×](?!\w| ?[-−+=^*/(²³])"),
         _fold,
-    ),
-    Rule(
-        Kind.NUMBER,
-        re.compile(rf"(?<![A-Za-z])(?P<a>{NUM})[eE](?P<minus>[-−]?)\+?(?P<power>\d+)(?!\w)"),
-        lambda match: f"{number(match['a'])} times ten to the power of {_exponent(match)}",
     ),
     Rule(
         Kind.NUMBER,

@@ -82,6 +82,14 @@ def _with_seconds(match: re.Match[str]) -> str:
     return f"{words} and {numbers_en.cardinal(seconds)} {unit}{_half(match['p'])}"
 
 
+def _military(match: re.Match[str]) -> str | None:
+    """Four figures behind a word of time: oh six thirty."""
+    if not _AT_BEFORE.search(before(match)):
+        return None
+    tail = "hundred" if match["m"] == "00" else numbers_en.short_year(match["m"])
+    return f"oh {numbers_en.cardinal(int(match['h']))} {tail}"
+
+
 WORD_RULES: Final = (
     Rule(
         Kind.TIME,
@@ -92,6 +100,7 @@ WORD_RULES: Final = (
 """Tried at letters."""
 
 RULES: Final = (
+    Rule(Kind.TIME, re.compile(r"0(?P<h>\d)(?P<m>[0-5]\d)(?![\d:%-]|[.,]\d)"), _military),
     Rule(
         Kind.TIME,
         re.compile(r"0(?P<h>[1-9])00(?= (?:hours|hrs|to \d{4} hours))"),

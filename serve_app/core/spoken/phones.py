@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from serve_app.core.spoken import numbers_en, numbers_zh
+from serve_app.core.spoken.en_numbers import PLURAL
 from serve_app.core.spoken.rule import Kind, Rule, after, before
 from serve_app.core.spoken.zh_numbers import MEASURED
 
@@ -75,7 +76,7 @@ def _called_en(match: re.Match[str]) -> str | None:
     """A short number to call: that of help, or any that is dialled."""
     lead = before(match)
     called = _DIALLED.search(lead) or (match[0] in _HELP and _CALLING.search(lead))
-    return numbers_en.digits(match[0]) if called else None
+    return numbers_en.digits(match[0]) if called and not PLURAL.match(after(match)) else None
 
 
 def _short_en(match: re.Match[str]) -> str | None:

@@ -73,11 +73,15 @@ _VALUE = re.compile(r" ?[-−+±~]?[$£€¥]?\.?\d")
 _OPERAND = re.compile(r" ?(?:\d|[A-Za-z](?![A-Za-z]))| \(")
 _OPERAND_BEFORE = re.compile(r"(?:[\d)]|(?<![A-Za-z])[A-Za-z]) ?$")
 _APART = re.compile(r"[^\w)\]%°]$")
+_NO_OPERAND_BEFORE = re.compile(
+    r"\b(?:a|an|and|are|at|be|been|being|by|for|from|had|has|have|if|in|is|of|only|or|the|to|was|were"
+    r"|with) $"
+)
 _LINE_START = re.compile(r"(?:^|\n) *$")
 _TAG = re.compile(r"/?[A-Za-z]+(?: [a-z-]+=[^<>]*)?/?>")
 _IN_TAG = re.compile(r"<[A-Za-z/!][^<>]*$")
 _HEART = re.compile(r"<3(?![\d.,%/:-])")
-_LOVED = re.compile(r"(?:\b(?:[Ii]|we|We|u|you)|[!?~]|^) ?$")
+_LOVED = re.compile(r"(?:\b(?:[Ii]|we|We|u|you)|[!?~]|:D|:\)|^) ?$")
 _OR: Final = frozenset({"he/she", "she/he", "his/her", "him/her", "her/his", "yes/no"})
 _MARKUP: Final = frozenset("*_`^|\\<>#~")
 _ORNAMENTS: Final = frozenset("•‣⁃◦†‡※¦\u20e3\ufe0e\ufe0f")
@@ -127,7 +131,10 @@ def _compared(language: Language) -> Rule:
             return _spaced(match, between[sign]) if infix else None
         if tail[0] == " " and _LINE_START.search(lead):
             return None
-        alone = not lead or _APART.search(lead) if tail[0] != " " else lead[-1:] in OPENERS
+        if tail[0] == " ":
+            alone = lead[-1:] in OPENERS or _NO_OPERAND_BEFORE.search(lead)
+        else:
+            alone = not lead or _APART.search(lead)
         return _spaced(match, (ahead if alone else between)[sign])
 
     return Rule(Kind.SYMBOL, re.compile(r"(?:[<>]=|[<>≤≥])(?![-=<>])"), read)
@@ -225,6 +232,11 @@ def _rules(language: Language) -> tuple[Rule, ...]:
         Rule(Kind.WIDTH, re.compile("[Ａ-Ｚａ-ｚ]+"), _width),
         _before_number("第" if chinese else "number"),
         _hashtag("话题" if chinese else "hashtag", "" if chinese else " "),
+        Rule(
+            Kind.SYMBOL,
+            re.compile("§§"),
+            lambda _: "第" if chinese else "sections",
+        ),
         Rule(
             Kind.SYMBOL,
             re.compile(r"\+/[-−–]"),
