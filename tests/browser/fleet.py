@@ -46,8 +46,8 @@ class LostCards(SimulatedCards):
         from dataclasses import replace
 
         first, *others = super().read()
-        unknown = {"gpu_util": None, "mem_used_bytes": None, "temp_c": None, "power_w": None}
-        return (replace(first, **unknown, error="GPU is lost"), *others)
+        lost = replace(first, gpu_util=None, mem_used_bytes=None, temp_c=None, power_w=None)
+        return (replace(lost, error="GPU is lost"), *others)
 
 
 class Fleet:

@@ -14,9 +14,10 @@ from serve_app.config import parse_settings
 from serve_app.core.fair import FairPool
 from serve_app.engines.base import EngineInfo, Line, SpeakTask, Voice
 from serve_app.ingress.http import create_app
-from serve_app.ingress.service import Readiness, Service
+from serve_app.ingress.service import Service
 from serve_app.outcomes import Outcomes
-from serve_app.pieces import TakeItem
+from serve_app.pieces import TakeItem, Waiting
+from serve_app.readiness import Readiness
 from serve_app.speech import SpeechService
 from serve_app.ui.studio_app import create_studio
 from serve_app.ui.studio_settings import load_examples, parse_studio_settings
@@ -51,7 +52,7 @@ class HeldReplicas(FakeReplicas):
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._held.set)
 
-    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem | Waiting, None]:
         self.lines.extend(task.lines)
         self._loop = asyncio.get_running_loop()
         try:

@@ -78,7 +78,7 @@ def test_audio_plays_while_the_rest_is_being_made(watched: Watched, replicas: He
         expect(page.locator("#progress")).to_contain_text("Done.")
         expect(cells).to_have_attribute("aria-valuenow", str(segments))
         expect(page.locator(".cells .done")).to_have_count(segments)
-        with av.open(io.BytesIO(download(page))) as file:
+        with av.open(io.BytesIO(download(page)), "r") as file:
             heard = sum(frame.samples for frame in file.decode(audio=0))
         assert heard > 24_000 * 5
         page.wait_for_function(PLAYING % "a.currentTime > 4", timeout=60_000)

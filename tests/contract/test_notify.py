@@ -206,7 +206,7 @@ def test_a_dead_channel_holds_up_nobody_and_counts_what_it_drops() -> None:
 
 
 def test_a_message_is_tried_again_and_a_raising_plugin_is_survived() -> None:
-    answers = iter([False, RuntimeError("plugin"), True])
+    answers = iter((False, RuntimeError("plugin"), True))
 
     def open_channel(_channel: Channel) -> Any:
         def send(_message: Message) -> bool:

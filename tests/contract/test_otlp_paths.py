@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Literal
 
 import pytest
+import ray
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -247,7 +248,7 @@ def test_a_variable_that_no_exporter_takes_ends_nothing_and_is_told(
     for processor in span_processors():
         tracing.add_span_processor(processor)
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: tracing)
-    monkeypatch.setattr(actor.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=str))
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=str))
     watched = actor.TelemetryActor(TelemetryConfig("simulated"))
     speak(tracing)
     told = watched.snapshot()

@@ -50,7 +50,7 @@ async def asynchronous(cluster: Cluster) -> AsyncIterator[openai.AsyncOpenAI]:
 def seconds_of(data: bytes, audio_format: str) -> float:
     if audio_format == "pcm":
         return len(data) / 48_000
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         (stream,) = container.streams.audio
         return sum(frame.samples for frame in container.decode(stream)) / stream.rate
 

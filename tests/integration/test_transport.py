@@ -60,7 +60,12 @@ def url(tmp_path_factory: pytest.TempPathFactory, spans_folder: Path) -> Iterato
     folder = tmp_path_factory.mktemp("haproxy")
     config, port, log = folder / "config.yaml", free_port(), folder / "log"
     config.write_text(yaml.safe_dump({"applications": [application("vibevoice", "/", SETTINGS)]}))
-    command = [Path(sys.executable).parent / "vibevoice-serve", "serve", "--config", config]
+    command: list[str | Path] = [
+        Path(sys.executable).parent / "vibevoice-serve",
+        "serve",
+        "--config",
+        config,
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--port", str(port)],
@@ -114,7 +119,8 @@ def test_what_nobody_reads_is_not_spoken_and_who_leaves_is_gone(url: str) -> Non
     with httpx.Client(base_url=url, timeout=20) as http:
 
         def told() -> dict[str, object]:
-            return http.get("/v1/audio/speech/slow").json()
+            answer: dict[str, object] = http.get("/v1/audio/speech/slow").json()
+            return answer
 
         with _begun(url, "slow"):
             sent_s: list[float] = []

@@ -87,7 +87,8 @@ class InItsLoop:
     """
 
     def __init__(self, made: Callable[[], AbstractAsyncContextManager[App]]) -> None:
-        self._made, self._app = made, None
+        self._made = made
+        self._app: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":

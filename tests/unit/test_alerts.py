@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.core.alert_rules import RULES, changed_rules
+from telemetry.core.alert_rules import RULES, LimitChange, changed_rules
 from telemetry.core.alerts import AlertBook, AlertRule, Notice, Subject
 
 HOT = next(rule for rule in RULES if rule.name == "card_very_hot")
@@ -100,7 +100,7 @@ def test_an_operator_may_change_limits_and_switch_rules_off() -> None:
         {"card_hot": {"fire_for_s": -1.0}},
     ],
 )
-def test_changes_that_make_no_sense_are_refused(changes: dict[str, dict[str, float]]) -> None:
+def test_changes_that_make_no_sense_are_refused(changes: dict[str, LimitChange | None]) -> None:
     with pytest.raises(ValueError, match=r"card_hot|card_warm"):
         changed_rules(changes)
 

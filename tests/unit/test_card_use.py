@@ -200,7 +200,9 @@ def test_a_node_tells_what_a_synthesis_used_and_when_its_card_was_paused() -> No
     node.tick()
     node.measure()
     node.measure()
-    assert told == [(spoken, pytest.approx(1_600.0 * 0.5 / 0.5))]
+    ((measured, energy_j),) = told
+    assert measured == spoken
+    assert energy_j == pytest.approx(1_600.0 * 0.5 / 0.5)
     (model,) = node.snapshot().models
     assert (model.spoken, model.energy_j_per_min.count, model.output_tokens) == (3, 1, 120)
     node.close()

@@ -105,7 +105,7 @@ def test_slowdowns_are_counted_by_their_onsets() -> None:
 def test_the_thread_posts_what_is_noticed_and_survives_a_failure() -> None:
     scene, posted = Scene(), queue.SimpleQueue[Message]()
     hot = replace(CARD, throttle=("hw_slowdown",))
-    looks = iter([RuntimeError("driver"), hot])
+    looks = iter((RuntimeError("driver"), hot))
 
     def tick(now_s: float) -> tuple[Notice, ...]:
         look = next(looks, None)

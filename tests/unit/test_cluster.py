@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 import pytest
+import ray
 
 from telemetry import actor
 from telemetry.body import to_json
@@ -220,7 +221,7 @@ def test_ray_s_reason_tells_a_node_that_was_taken_out_from_one_that_died(
         {"NodeID": f"n{at}", "NodeManagerHostname": "h", "Alive": alive, "DeathReason": reason}
         for at, (alive, reason) in enumerate(reasons)
     ]
-    monkeypatch.setattr(actor.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
     fates = [node.fate for node in actor.known_nodes()]
     assert fates == ["alive", "died", "left", "died", "left", "left"]
     assert [node.id for node in actor.alive_nodes()] == ["n0"]

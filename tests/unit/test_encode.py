@@ -6,6 +6,7 @@ import io
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
+from typing import Any
 
 import av
 import numpy as np
@@ -49,11 +50,11 @@ def decoded(name: str, data: bytes, *, cut: bool = False) -> np.ndarray:
     """Samples as FFmpeg reads them, full scale 32768; a *cut* file may end inside a frame."""
     if name == "pcm":
         return np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2").astype(float)
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.audio[0]
         rate_hz = DECODED_HZ.get(name, 24_000)
         assert (stream.rate, stream.channels) == (rate_hz, 1)
-        frames = []
+        frames: list[np.ndarray[Any, Any]] = []
         with suppress(av.error.InvalidDataError) if cut else nullcontext():
             frames.extend(frame.to_ndarray()[0] for frame in container.decode(stream))
     samples = np.concatenate(frames)[:: rate_hz // 24_000]

@@ -44,6 +44,7 @@ def picture(codec: str, pixel_format: str, side: int = 64) -> bytes:
     target = io.BytesIO()
     with av.open(target, "w", format="image2pipe") as container:
         stream = container.add_stream(codec, rate=1)
+        assert isinstance(stream, av.VideoStream)
         stream.width = stream.height = side
         stream.pix_fmt = pixel_format
         grey = np.full((side, side, 3), 90, np.uint8)
@@ -111,15 +112,20 @@ def test_tags_are_kept(name: str, tmp_path: Path) -> None:
     assert said["comment"] == AI_MARK
 
 
+def seconds(units: int, base: Fraction | None) -> float:
+    assert base is not None
+    return float(units * base)
+
+
 @pytest.mark.parametrize("name", WITH_CHAPTERS)
 def test_chapters_are_kept(name: str, tmp_path: Path) -> None:
     parts = chapters_from([("Down the Rabbit-Hole", 0.0), ("爱" * 200, 1.25)], 2.5)
     write_file(tmp_path / "a", name, [speech(60_000)], chapters=parts)
     with av.open(str(tmp_path / "a")) as container:
         found = container.chapters()
-    starts_s = [float(chapter["start"] * chapter["time_base"]) for chapter in found]
+    starts_s = [seconds(chapter["start"], chapter["time_base"]) for chapter in found]
     assert starts_s == [0.0, 1.25]
-    ends_s = [float(chapter["end"] * chapter["time_base"]) for chapter in found]
+    ends_s = [seconds(chapter["end"], chapter["time_base"]) for chapter in found]
     assert ends_s == pytest.approx([1.25, 2.5], abs=0.01)
     titles = [chapter["metadata"]["title"] for chapter in found]
     assert titles == ["Down the Rabbit-Hole", "爱" * 83], "cut between characters"

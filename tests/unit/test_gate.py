@@ -174,7 +174,7 @@ async def test_pages_of_other_origins_change_nothing(
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
 async def test_a_body_is_json_or_an_upload(kind: str) -> None:
     house = House()
-    sent = {"content": b"{}", "headers": {"content-type": kind}}
+    sent: dict[str, Any] = {"content": b"{}", "headers": {"content-type": kind}}
     answer = await house.ask("POST", "/v1/echo", **sent)
     assert (answer.status_code, answer.headers["x-should-retry"]) == (415, "false")
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
@@ -286,7 +286,7 @@ async def endless() -> AsyncIterator[bytes]:
 
 async def test_a_large_body_is_refused_by_its_length_and_while_it_is_read() -> None:
     house = House(bodies=BodyBounds(5000, 5000))
-    json = {"headers": {"content-type": "application/json"}}
+    json: dict[str, Any] = {"headers": {"content-type": "application/json"}}
     for path in ("/v1/echo", "/v1/audio/speech"):
         assert await house.code("POST", path, content=b"x" * 5001, **json) == "body_too_large"
         answer = await house.ask("POST", path, content=endless(), **json)

@@ -19,7 +19,7 @@ from serve_app.core.script import Script
 from serve_app.engines.base import SpeakTask
 from serve_app.ingress.answer import StreamCutError
 from serve_app.ingress.bounded import CutOffError
-from serve_app.pieces import TakeItem
+from serve_app.pieces import TakeItem, Waiting
 from tests.unit.fake_replicas import FakeReplicas
 from tests.unit.ingress_stage import BODY, LONG, client_of, service
 
@@ -42,7 +42,7 @@ async def test_speaks_in_every_format(client: httpx.AsyncClient, audio_format: s
     if audio_format == "pcm":
         samples = np.frombuffer(answer.content, "<i2")
     else:
-        with av.open(io.BytesIO(answer.content)) as container:
+        with av.open(io.BytesIO(answer.content), "r") as container:
             frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
             expected_hz = 48_000 if audio_format == "opus" else 24_000
             assert container.streams.audio[0].rate == expected_hz
@@ -171,7 +171,7 @@ class BusyReplicas(FakeReplicas):
         super().__init__()
         self.free = asyncio.Event()
 
-    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
+    async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem | Waiting, None]:
         await self.free.wait()
         async for item in super().speak(task):
             yield item

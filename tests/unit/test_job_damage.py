@@ -50,7 +50,8 @@ async def file_told(at: Scene, job_id: str) -> list[tuple[str, str | None]]:
     async with asyncio.timeout(60):
         while True:
             view = await at.runner.jobs.get(job_id)
-            told = [(file.state, file.failure) for file in view.files or ()]
+            files = view.files or ()
+            told: list[tuple[str, str | None]] = [(file.state, file.failure) for file in files]
             if view.status.ended and told and "making" not in {state for state, _ in told}:
                 return told
             await asyncio.sleep(0.01)

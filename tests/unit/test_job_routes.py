@@ -109,7 +109,7 @@ async def stage(
 
 
 def samples_of(data: bytes) -> np.ndarray[Any, Any]:
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         return np.concatenate(
             [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
         )
@@ -148,6 +148,7 @@ async def test_a_book_becomes_a_file_with_chapters_cover_and_captions(tmp_path: 
             assert [it["metadata"]["title"] for it in found][-3:] == titles
             assert len(container.streams.video) == 1
             for made, told in zip(found[-3:], job["chapters"], strict=True):
+                assert made["time_base"] is not None
                 start_s = float(made["start"] * made["time_base"])
                 assert start_s == pytest.approx(told["start_s"], abs=0.01)
                 assert not told["estimated"] or told is job["chapters"][0]
@@ -505,7 +506,7 @@ def half_made(store: Path) -> list[Path]:
 
 
 async def test_a_file_whose_process_was_killed_is_made_again(tmp_path: Path) -> None:
-    killed = []
+    killed: list[FinishOrder] = []
 
     async def killed_once(order: FinishOrder) -> FinishAnswer:
         if not killed:

@@ -41,7 +41,8 @@ def bursts(samples: int) -> Pcm:
     """Speech-like sound with long pauses, some of it far too quiet to count."""
     pcm = speech(samples).astype(float)
     steps = np.repeat(np.tile([1.0, 0.3, 0.001, 0.0, 0.6], samples // 24_000 + 1), 4_800)
-    return np.rint(pcm * steps[:samples]).astype(np.int16)
+    shaped: Pcm = np.rint(pcm * steps[:samples]).astype(np.int16)
+    return shaped
 
 
 def cut(pcm: Pcm, sizes: Iterable[int]) -> Iterator[Pcm]:

@@ -58,9 +58,9 @@ async def test_a_node_that_restarts_changes_nothing_for_a_while() -> None:
     await node.next_word("open")
     await node.next_word(None)
     node.now_s = 29.0
-    assert node.permit.state == "open"
+    before = node.permit.state
     node.now_s = 31.0
-    assert node.permit.state == "eased"
+    assert (before, node.permit.state) == ("open", "eased")
     await node.next_word("open")
     assert node.permit.state == "open"
     following.cancel()

@@ -74,7 +74,7 @@ OTHER_SCRIPTS = st.one_of(
         st.characters(
             min_codepoint=ord(first), max_codepoint=ord(last), categories=["Ll", "Lo", "Nd"]
         )
-        for first, last in BLOCKS
+        for first, last in map(tuple, BLOCKS)
     )
 )
 

@@ -112,13 +112,13 @@ async def test_a_listener_hears_the_file_grow(stage: Stage, recordings: Recordin
     await grown(recording, 6)
     early = recording.listen()
     assert await anext(early) == b"first "
-    assert recording.status.state == "speaking"
+    begun = recording.status.state
     stage.audio.put_nowait(b"second")
     assert await anext(early) == b"second"
     stage.audio.put_nowait(None)
     assert [data async for data in early] == []
     await ended(recording)
-    assert recording.status.state == "complete"
+    assert (begun, recording.status.state) == ("speaking", "complete")
     assert b"".join([data async for data in recording.listen()]) == b"first second"
     assert recording.path.read_bytes() == b"first second"
     assert stage.asked == [

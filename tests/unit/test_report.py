@@ -93,10 +93,11 @@ def test_facts_are_those_of_the_hour() -> None:
     whole = report(facts)
     assert whole.energy_per_audio_minute_j == pytest.approx(400.0, rel=0.025)
     both = report(facts, facts_of(minutes=30))
-    for language, heading in (
-        ("en", "## Speech since the nodes' telemetry started"),
-        ("zh", "## 合成（自节点遥测启动以来）"),
-    ):
+    headings: dict[Language, str] = {
+        "en": "## Speech since the nodes' telemetry started",
+        "zh": "## 合成（自节点遥测启动以来）",
+    }
+    for language, heading in headings.items():
         text = to_markdown(both, ThermalRules(), language)
         rows = [line for line in text.splitlines() if line.startswith("| node-1 card 0")]
         assert ["| 0.30 kWh |" in row for row in rows] == [True, False]
@@ -134,7 +135,8 @@ def test_a_report_that_begins_and_ends_within_a_minute_counts_what_it_covers() -
     facts = card_facts(history, start=START + 30, end=START + 570.5, limits=HeatLimits())
     assert facts is not None
     assert facts.energy_j == pytest.approx(300.0 * 540.5, rel=1e-5)
-    assert (facts.seen_s, facts.available) == (540.5, pytest.approx(1.0))
+    assert facts.seen_s == 540.5
+    assert facts.available == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

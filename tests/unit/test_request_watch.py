@@ -81,8 +81,9 @@ async def test_all_the_work_of_a_request_is_one_trace(finished: InMemorySpanExpo
         assert isinstance(busy_s, float)
         assert 0 < busy_s <= (work.end_time - work.start_time) / 1e9 + 1e-3
     ((record, context),) = records.seen
-    assert trace.get_current_span(context).get_span_context() == request.get_span_context()
-    assert record.trace_id == f"{request.get_span_context().trace_id:032x}"
+    known = trace.get_current_span(context).get_span_context()
+    assert known == request.get_span_context()
+    assert record.trace_id == f"{known.trace_id:032x}"
     assert (record.engine, record.model, record.simulated) == ("fake", "fake-1", True)
     assert (record.error, record.retries) == (None, ())
     assert record.audio_s == pytest.approx(len(data) / 48_000, abs=0.01)

@@ -109,7 +109,7 @@ def test_slowdown_is_the_hardwares(throttle: tuple[str, ...] | None, slowed: boo
 
 def test_onsets_are_counted_once_each_and_forgotten() -> None:
     counter = OnsetCounter(window_s=10.0)
-    seen = [counter.seen(float(at), on=on) for at, on in enumerate([1, 1, 0, 1, 0, 0])]
+    seen = [counter.seen(float(at), on=on) for at, on in enumerate(map(bool, [1, 1, 0, 1, 0, 0]))]
     assert seen == [1, 1, 1, 2, 2, 2]
     assert counter.seen(10.5, on=False) == 1
     assert counter.seen(13.5, on=True) == 1

@@ -96,13 +96,15 @@ def test_no_load_and_no_step_leaves_the_model_s_range(
         reader.set_load(reader.uuids[0], busy, slots)
         clock.now += wait_s
         (now,) = reader.read()
-        known = (now.temp_c, now.gpu_util, now.power_w, now.mem_used_bytes)
-        assert None not in known
-        assert MODEL.idle_c <= known[0] <= MODEL.full_c
+        assert now.temp_c is not None
+        assert MODEL.idle_c <= now.temp_c <= MODEL.full_c
         assert (now.throttle == ("idle",)) == (now.gpu_util == 0)
-        assert 0 <= known[1] <= 100
-        assert MODEL.idle_w <= known[2] <= MODEL.limit_w
-        assert known[3] <= MODEL.memory_bytes
+        assert now.gpu_util is not None
+        assert 0 <= now.gpu_util <= 100
+        assert now.power_w is not None
+        assert MODEL.idle_w <= now.power_w <= MODEL.limit_w
+        assert now.mem_used_bytes is not None
+        assert now.mem_used_bytes <= MODEL.memory_bytes
 
 
 @given(st.lists(st.floats(0.01, 20), min_size=1, max_size=10))

@@ -188,7 +188,8 @@ def test_silent_segments_are_counted_and_leave_nothing(script: list[Take]) -> No
 
 def tone(seconds: float, height: int = 3_000) -> Pcm:
     at = np.arange(samples_of(seconds))
-    return np.rint(height * np.sin(at * 2 * np.pi / 120)).astype(np.int16)
+    wave: Pcm = np.rint(height * np.sin(at * 2 * np.pi / 120)).astype(np.int16)
+    return wave
 
 
 def test_a_pause_counts_the_silence_that_is_there() -> None:
@@ -272,7 +273,8 @@ def test_every_boundary_has_a_pause() -> None:
 
 def test_calls_out_of_order_are_refused() -> None:
     stitcher = Stitcher(StitchRules(), {})
-    for call in (lambda: stitcher.feed(tone(0.1), None), stitcher.end):
+    calls: list[Callable[[], object]] = [lambda: stitcher.feed(tone(0.1), None), stitcher.end]
+    for call in calls:
         with pytest.raises(RuntimeError, match="between begin"):
             call()
     stitcher.begin(Boundary.START)

@@ -26,7 +26,8 @@ def paced(pcm: Pcm, speed: float, sizes: list[int]) -> Pcm:
 
 def tone(hz: float, seconds: float) -> Pcm:
     times = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-    return np.rint(8000 * np.sin(2 * np.pi * hz * times)).astype(np.int16)
+    wave: Pcm = np.rint(8000 * np.sin(2 * np.pi * hz * times)).astype(np.int16)
+    return wave
 
 
 @settings(max_examples=30, deadline=None)

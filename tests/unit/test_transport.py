@@ -138,7 +138,7 @@ def test_heads_have_bounds_and_a_lost_ingress_is_told_in_json(
 def test_a_trace_is_begun_once_however_often_it_starts(tmp_path: Path) -> None:
     with haproxy(tmp_path) as (_, config):
         begun = config.read_text()
-        command = [tmp_path / "haproxy.sh", "-c", "-f", config]
+        command: list[str | Path] = [tmp_path / "haproxy.sh", "-c", "-f", config]
         subprocess.run(command, check=True, capture_output=True, timeout=20)
         assert config.read_text() == begun
     lines = [line.split() for line in begun.splitlines()]

@@ -69,7 +69,7 @@ def test_a_card_that_gets_its_name_back_is_not_counted_twice() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"max_age_s": 0}, {"max_samples": 0}, {"forget_s": 5}])
-def test_a_window_without_room_is_refused(wrong: dict[str, float]) -> None:
+def test_a_window_without_room_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="a window needs"):
         SampleWindow(**wrong)
 
