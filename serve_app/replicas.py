@@ -22,9 +22,9 @@ from serve_app.errors import (
     NotReadyError,
     ServeError,
 )
-from serve_app.ingress.service import Readiness
 from serve_app.permit import Refused
 from serve_app.pieces import SpeechReport, Started, TakeItem, Waiting
+from serve_app.readiness import Readiness
 from serve_app.replica import ReplicaInfo
 from telemetry.spans import Span, segment_span
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from serve_app.config import VoiceSettings
 from serve_app.engines.base import EngineInfo, Voice
 from serve_app.errors import NotReadyError
-from serve_app.ingress.service import Readiness, Replicas
+from serve_app.readiness import Readiness, Replicas
 from serve_app.voice_record import VoiceRecord
 from serve_app.voices import VoiceLibrary
 

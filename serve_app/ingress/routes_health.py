@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from serve_app.ingress.service import Readiness, Service
+from serve_app.ingress.service import Service
+from serve_app.readiness import Readiness
 
 _RETRY_AFTER_S = "2"
 _DRAINING = "this process ends after its last stream; another one serves new requests"

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from serve_app.config import Settings
-from serve_app.engines.base import EngineInfo
+from serve_app.readiness import Replicas
 from serve_app.speech import SpeechService
 
 if TYPE_CHECKING:
     from serve_app.ingress.routes_metrics import Fleet
     from serve_app.jobs.port import JobsPort
     from serve_app.voice_desk import VoiceDesk
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether requests can be served.
-
-    Args:
-        ready: At least one replica has spoken.
-        reasons: What is missing, or what it rests on.
-    """
-
-    ready: bool
-    reasons: Mapping[str, Any]
-
-
-class Replicas(Protocol):
-    """What the ingress knows of its replicas."""
-
-    async def engine(self) -> EngineInfo:
-        """Engine facts.
-
-        Raises:
-            NotReadyError: No replica has answered yet.
-        """
-        ...
-
-    async def readiness(self) -> Readiness:
-        """Whether a replica can speak right now; bounded in time."""
-        ...
 
 
 class Store(Protocol):

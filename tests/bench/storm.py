@@ -33,10 +33,11 @@ from serve_app.engines.registry import create
 from serve_app.ingress.bounded import GateRules
 from serve_app.ingress.gate import Gate
 from serve_app.ingress.http import create_app
-from serve_app.ingress.service import Readiness, Service
+from serve_app.ingress.service import Service
 from serve_app.keys import ApiKey, KeyRing, digest_of
 from serve_app.outcomes import Outcomes
 from serve_app.prepare import Ability
+from serve_app.readiness import Readiness
 from serve_app.replica import ReplicaIdentity, Speaker
 from serve_app.speech import SpeechService
 from telemetry.speech_metrics import NoSynthesisHook

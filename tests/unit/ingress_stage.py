@@ -13,9 +13,10 @@ from serve_app.engines.base import EngineInfo, Voice
 from serve_app.engines.piper_text import require_speakable
 from serve_app.errors import NotReadyError
 from serve_app.ingress.http import create_app
-from serve_app.ingress.service import Readiness, Replicas, Service
+from serve_app.ingress.service import Service
 from serve_app.outcomes import Outcomes
 from serve_app.prepare import Ability
+from serve_app.readiness import Readiness, Replicas
 from serve_app.speech import SpeechService
 from serve_app.voice_desk import VoiceDesk
 from tests.unit.fake_replicas import FakeReplicas

@@ -15,7 +15,7 @@ import pytest
 from serve_app.config import VoiceSettings
 from serve_app.engines.base import EngineInfo, Voice
 from serve_app.errors import ConfigError, NotReadyError
-from serve_app.ingress.service import Readiness
+from serve_app.readiness import Readiness
 from serve_app.voice_roster import LibraryReplicas, VoiceRoster, open_roster
 from serve_app.voice_store import FolderStore
 from serve_app.voices import VoiceLibrary
