@@ -62,6 +62,8 @@ class ReplicaHandle:
         Raises:
             ServeError: The engine's own error, or EngineCrashedError when the replica died.
         """
+        for replica in task.failed_on[-1:]:  # one that hung is known only to who waited for it
+            self._avoided.failed(replica)
         with segment_span(
             index=task.tag,
             attempt=task.attempt,
@@ -121,8 +123,6 @@ class ReplicaHandle:
 
     def _to_avoid(self, task: SpeakTask) -> Mapping[str, float]:
         """Replicas that should not have *task*, each with the time up to which."""
-        for replica in task.failed_on[-1:]:  # one that hung is known only to who waited for it
-            self._avoided.failed(replica)
         return {**self._avoided.until_s(), **dict.fromkeys(task.failed_on, math.inf)}
 
     async def engine(self) -> EngineInfo:

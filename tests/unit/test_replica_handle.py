@@ -88,11 +88,21 @@ async def test_a_replica_that_failed_is_avoided_by_every_segment_for_a_while() -
 
 async def test_a_segment_never_goes_back_to_where_it_hung_and_the_others_not_at_once() -> None:
     taken = [Started("r-2", "rev")]
-    synth = Deployment(taken, taken)
-    handle = ReplicaHandle(synth, clock=lambda: 0.0)  # type: ignore[arg-type]
+    synth = Deployment(taken, [Refused("r-3", "hot")], taken, taken)
+    # Time flies: each call comes 1.5 s after the one before it.
+    handle = ReplicaHandle(synth, clock=lambda: 1.5 * len(synth.avoided))  # type: ignore[arg-type]
+    never = {"r-0": float("inf"), "r-1": float("inf")}
     assert await spoken(handle, replace(TASK, failed_on=("r-0", "r-1"))) == taken
+    assert await spoken(handle) == [Waiting(), *taken]
     assert await spoken(handle) == taken
-    assert synth.avoided == [{"r-0": float("inf"), "r-1": float("inf")}, {"r-1": 2.0}]
+    assert synth.avoided == [never, {"r-1": 2.0}, {"r-3": 4.0}, {}]
+
+
+async def test_a_fault_counts_once_however_often_the_segment_is_refused() -> None:
+    synth = Deployment([Refused("r-3", "hot")], [Refused("r-3", "hot")], [Started("r-2", "rev")])
+    handle = ReplicaHandle(synth, clock=lambda: 3.0 * len(synth.avoided))  # type: ignore[arg-type]
+    await spoken(handle, replace(TASK, failed_on=("r-1",)))
+    assert handle._avoided._penalties["r-1"].until_s == 2.0
 
 
 class Describing:
