@@ -611,7 +611,7 @@ async def test_the_same_text_again_costs_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_split_for_lack_of_memory_is_not_the_take_of_its_key(tmp_path: Path) -> None:
-    short = FaultRule("oom", tag=1, times=2)
+    short = FaultRule("oom", tag=1, times=RULES.speaking.attempts)
     async with scene(tmp_path, [replace(FAST, faults=(short,))], cache_bytes=10**8) as at:
         first = await at.submit()
         await at.done(first)
