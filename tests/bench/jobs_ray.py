@@ -8,6 +8,7 @@ kept, as the job's own events tell.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -15,18 +16,22 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+import av
 import httpx
 
 from serve_app.core.estimate import speech_s
 from serve_app.transport import best_transport
+from tests.bench.jobs_killed import killed_ray
 from tests.bench.service import PeakMemory, serving_args
 from tests.long_text import minutes_of_text, ninety_minutes
 from tests.processes import pids_of
 
+BOOK = Path(__file__).parents[1] / "data" / "alice.txt"
 CARDS = 8
 FIRST_S, FACTOR = 0.3, 0.1
 IDLE_S = 30.0
@@ -54,11 +59,18 @@ def memory() -> list[str]:
     return _in_service(_memory, slots=1, first_s=0.0, factor=0.001)
 
 
+def alice() -> list[str]:
+    """A whole book, uploaded as a file, on cards that take no time."""
+    return _in_service(_alice, slots=1, first_s=0.0, factor=0.0)
+
+
 SCENARIOS: dict[str, Callable[[], list[str]]] = {
     "plain": plain,
     "lost": lost,
     "beside": beside,
     "memory": memory,
+    "alice": alice,
+    "killed-ray": killed_ray,
 }
 
 
@@ -259,6 +271,40 @@ async def _heard(jobs: _Jobs, path: str) -> int:
         async for data in answer.aiter_raw():
             heard_bytes += len(data)
     return heard_bytes
+
+
+async def _alice(jobs: _Jobs) -> list[str]:
+    cpu = _Cpu()
+    with cpu:
+        begun_s = time.monotonic()
+        answer = await jobs.http.post(
+            "/v1/jobs",
+            files={"file": ("alice.txt", BOOK.read_bytes())},
+            data={"format": "m4b", "title": "Alice's Adventures in Wonderland"},
+        )
+        answer.raise_for_status()
+        job = str(answer.json()["id"])
+        ordered_s = time.monotonic() - begun_s
+        await jobs.complete(job)
+        spoken_s = time.monotonic() - begun_s
+    await _file_made(jobs, job)
+    file_s = time.monotonic() - begun_s - spoken_s
+    view, segments = await jobs.view(job), await jobs.segments(job)
+    file = (await jobs.http.get(f"/v1/jobs/{job}/audio")).content
+    with av.open(io.BytesIO(file), "r") as container:
+        marks = [str(it["metadata"]["title"]) for it in container.chapters()]
+        length_s = float(container.duration or 0) / 1e6
+    told = [str(it["title"]) for it in view["chapters"]]
+    spans = [(it["start_s"], it["end_s"]) for it in segments]
+    in_order = all(one[1] <= two[0] for one, two in pairwise(spans))
+    return [
+        f"{view['audio_s'] / 60:.1f} minutes, {len(segments)} segments: planned after "
+        f"{ordered_s:.2f} s, spoken after {spoken_s:.1f} s, file written in {file_s:.1f} s more",
+        f"kept {sum(it['state'] == 'kept' for it in segments)}, in order: {in_order}, file "
+        f"{len(file) / 2**20:.1f} MiB of {length_s / 60:.1f} minutes",
+        f"chapters: {len(told)} told, {len(marks)} in the file, the same: {told == marks}",
+        *cpu.lines(spoken_s),
+    ]
 
 
 async def _file_made(jobs: _Jobs, job: str) -> None:
