@@ -16,7 +16,7 @@ accepts it; the order of the rules is the order of preference. Any number is rea
 
 **Why own rules.** wetext (grammars as transducers) took 7.5 s of CPU for 95,000 characters of prose
 and read "No. I won't" as "number I won't"; num2words has no Chinese, cn2an never says 两. These
-rules take 0.03 s for the same text.
+rules take 0.06 s for as much, and time that grows with the text for any text.
 """
 
 from __future__ import annotations

@@ -101,6 +101,8 @@ The zip is 90210. | The zip is nine zero two one zero.
 my PIN 1984 | my PIN one nine eight four
 order #12345 | order number one two three four five
 Error 404 | Error four oh four
+RFC 3986, as it is | RFC thirty-nine eighty-six, as it is
+1e10000 | one times ten to the power of ten thousand
 flight BA2490 | flight BA twenty-four ninety
 an A380 | an A three eighty
 1080p video | ten eighty p video
@@ -342,6 +344,8 @@ Mr. & Mrs. Smith | Mister and Missus Smith
 Approx. 5 people | Approximately five people
 Roe v. Wade | Roe versus Wade
 max. 5 people | maximum five people
+He said no. 5 minutes later | He said no. five minutes later
+her No. 1 hits | her Number one hits
 Apt. 4B | Apartment four B
 part no. A-12 | part number A-twelve
 b/c of it | because of it

@@ -66,6 +66,13 @@ _SLASHED: Final = {
 }  # fmt: skip
 
 
+_COUNTED_NEXT = re.compile(
+    r" \d+ (?:more|others|people|men|women|children|times"
+    r"|(?:second|minute|hour|day|week|month|year)s)\b"
+)
+"""Behind *no.*, the start of another sentence: *He said no. 5 minutes later* …"""
+
+
 def _words(table: dict[str, str]) -> str:
     return "|".join(re.escape(name) for name in sorted(table, key=len, reverse=True))
 
@@ -123,6 +130,8 @@ def _never_last(match: re.Match[str]) -> str | None:
 
 def _numbered(match: re.Match[str]) -> str | None:
     name = match["numbered"]
+    if name in {"No", "no"} and _COUNTED_NEXT.match(after(match)):
+        return None
     if name == "min" and re.search(r"\d ?$", before(match)):
         return None
     if name in {"b", "d", "fl"} and not re.match(r" ?\d{4}\b", after(match)):

@@ -72,7 +72,7 @@ def _verse(match: re.Match[str]) -> str | None:
     return f"{words} to {number(match['c'])}" if match["c"] else words
 
 
-_END: Final = r"(?![\d,]|[.:/^×x–-]\d|%|(?:st|nd|rd|th|e|x)\b)"
+_END: Final = r"(?!\d|[.,:/^×x–-]\d|%|(?:st|nd|rd|th|e|x)\b)"
 
 RULES: Final = (
     Rule(

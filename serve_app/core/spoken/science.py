@@ -12,11 +12,11 @@ from serve_app.core.spoken.units import UNIT, UNITS, Unit
 
 _SUPER: Final = "".join(SUPERSCRIPTS)
 _POWER_OF_TEN = re.compile(
-    rf"(?:(?P<a>{NUM}) ?[×x*·⋅] ?)?10(?:\^(?P<minus>[-−–]?)(?P<power>\d{{1,4}})"
+    rf"(?:(?P<a>{NUM}) ?[×x*·⋅] ?)?10(?:\^(?P<minus>[-−–]?)(?P<power>\d{{1,6}})"
     rf"|(?P<super>⁻?[{_SUPER}]{{1,4}}))(?![\w{_SUPER}]*\^)(?: ?(?P<unit>{UNIT}))?"
 )
 _E_NOTATION = re.compile(
-    rf"(?<![A-Za-z])(?P<a>{NUM})[eE](?P<minus>[-−]?)\+?(?P<power>\d{{1,4}})(?!\d)"
+    rf"(?<![A-Za-z])(?P<a>{NUM})[eE](?P<minus>[-−]?)\+?(?P<power>\d{{1,6}})(?!\d)"
     rf"(?: ?(?P<unit>{UNIT})|(?![\w-]))"
 )
 _MEASURED_BY = re.compile(rf"(?P<a>{NUM}) ?(?P<unit>{UNIT}) ?[x×*](?= ?{NUM})")
