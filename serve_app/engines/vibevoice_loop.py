@@ -112,6 +112,10 @@ class Batch:
         """Slots and columns without which *slots* segments of up to *columns* can't be."""
         return self._device.need(slots, max([columns, *(row.columns for row in self.rows)]))
 
+    def alone(self, columns: int) -> tuple[int, int]:
+        """What a segment of *columns* needs that nobody is beside."""
+        return self._device.need(1, columns)
+
     def fit(self, slots: int, columns: int) -> None:
         """Have what :meth:`need` says and no more.
 

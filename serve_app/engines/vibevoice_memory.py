@@ -39,8 +39,8 @@ class Admission:
     def admit(self, batch: Batch, reader: Reader, prompt: Prompt, budget: int) -> int | None:
         """Find memory for one more segment.
 
-        If there is not enough, a batch gives back the slots and columns that it does not need, and
-        an empty one all that it and the reader keep.
+        If there is not enough, the batch and the reader give back all that the running segments
+        don't need.
 
         Args:
             batch: What it would join.
@@ -52,31 +52,24 @@ class Admission:
             None if there is; else how many segments like the largest have room, at least 1.
 
         Raises:
-            EngineMemoryError: The empty card has not enough.
+            EngineMemoryError: The card would not have enough if it were empty.
         """
-        columns = len(prompt.ids) + budget
+        columns, others = len(prompt.ids) + budget, len(batch.rows)
         voice_s = reader.new_voice_s(prompt)
         if self._fits(batch, batch.room(columns), voice_s):
             return None
-        rows = len(batch.rows)
-        if not rows:
+        if not self._fits(batch, batch.need(others + 1, columns), voice_s):
             give_back(batch, reader)
-            if self._fits(batch, batch.room(columns), reader.new_voice_s(prompt)):
-                return None
+            voice_s = reader.new_voice_s(prompt)  # all of them are new again
+        if self._fits(batch, batch.need(others + 1, columns), voice_s):
+            batch.fit(others + 1, columns)
+            return None
+        if not self._fits(batch, batch.alone(columns), voice_s):
             raise EngineMemoryError(
                 f"a segment of {columns} tokens does not fit on the empty card; send less text"
             )
-        if self._fits(batch, batch.need(rows + 1, columns), voice_s):
-            batch.fit(rows + 1, columns)
-            return None
-        return next(
-            (
-                slots
-                for slots in range(rows, 1, -1)
-                if self._fits(batch, batch.need(slots, columns), voice_s)
-            ),
-            1,
-        )
+        slots = range(others, 1, -1)
+        return next((n for n in slots if self._fits(batch, batch.need(n, columns), voice_s)), 1)
 
     def _fits(self, batch: Batch, wanted: tuple[int, int], new_voice_s: float) -> bool:
         slots, width = wanted
@@ -84,8 +77,10 @@ class Admission:
         more_bytes = slots * self._shape.slot_bytes(width)
         more_bytes -= had_slots * self._shape.slot_bytes(had_width)
         more_bytes += self._shape.voice_bytes(new_voice_s)
+        if more_bytes <= 0:
+            return True
         memory = self._memory()
-        return memory is None or more_bytes <= 0 or admits(*memory, more_bytes)
+        return memory is None or admits(*memory, more_bytes)
 
 
 def give_back(batch: Batch, reader: Reader) -> None:

@@ -7,7 +7,7 @@ import itertools
 import math
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any
@@ -26,16 +26,18 @@ from serve_app.core.plan import PlannedSegment
 from serve_app.core.segment import Boundary, Utterance, make_segment
 from serve_app.core.vram import HEADROOM_BYTES, segment_columns
 from serve_app.engines import vibevoice_load
-from serve_app.engines.base import CardMemory, Chunk, Line
+from serve_app.engines.base import CardMemory, Chunk, Line, SpeakTask
 from serve_app.engines.simulated import SimulatedEngine, SimulatedOptions
 from serve_app.engines.slots import Slots
 from serve_app.engines.vibevoice import VibeVoiceEngine
 from serve_app.engines.vibevoice_frame import Device
 from serve_app.engines.vibevoice_load import Checkpoint, load
 from serve_app.engines.vibevoice_loop import Batch
-from serve_app.engines.vibevoice_memory import card_memory
+from serve_app.engines.vibevoice_memory import card_memory, give_back
+from serve_app.engines.vibevoice_order import Order
 from serve_app.engines.vibevoice_prefill import Reader
 from serve_app.engines.vibevoice_slots import COLUMN_BUCKET, KvSlots
+from serve_app.engines.vibevoice_thread import LoopThread
 from serve_app.errors import (
     ConfigError,
     EngineCrashedError,
@@ -50,6 +52,7 @@ from serve_app.pieces import (
     PartEnd,
     SpeechReport,
     Started,
+    TakeItem,
 )
 from serve_app.replica import ReplicaIdentity, Speaker
 from telemetry.speech_metrics import NoSynthesisHook
@@ -114,73 +117,109 @@ async def test_reading_that_finds_no_room_harms_no_one(engine: VibeVoiceEngine) 
     assert engine.slots == 1
 
 
+class SmallCard:
+    """An engine on a card with room for two large segments and their voice beside its model."""
+
+    def __init__(self, slots: int) -> None:
+        self.room_bytes = 1 << 40
+        self.engine = tiny_engine(
+            slots, memory=lambda: (HEADROOM_BYTES + self.room_bytes - self.held(), 8 << 30)
+        )
+        self.batch = self.engine._thread._batch
+        self.large = replace(task(9, voice_id="v2"), est_s=60.0)
+
+    def held(self) -> int:
+        slots, columns = self.batch.reserved
+        return slots * tiny().shape.slot_bytes(columns)
+
+    async def alone(self, *tasks: SpeakTask) -> list[bytes]:
+        """What segments sound like with much room, the large one last; then there is less."""
+        heard = [(await listen(self.engine, one)).pcm for one in (*tasks, self.large)]
+        self.columns = self.batch.reserved[1]
+        give_back(self.batch, self.engine._thread._reader)
+        self.room_bytes = 2 * tiny().shape.slot_bytes(self.columns) + voice_bytes("v2")
+        return heard
+
+
 async def test_who_has_no_room_is_told_at_once_and_has_not_started_again() -> None:
     """It is not kept waiting between its start and its first sound, for which there is a limit."""
-    engine = tiny_engine(2, memory=lambda: (0 if busy() else 4 << 30, 8 << 30))
-
-    def busy() -> bool:
-        return bool(engine._thread._batch.rows)
-
-    large = replace(task(1), est_s=60.0)
-    alone = [await listen(engine, one) for one in (task(0), large)]
-    engine._thread._batch.tighten()
+    card = SmallCard(slots=3)
+    engine = card.engine
+    alone = await card.alone(task(0), task(1))
     speaker = Speaker(engine, ReplicaIdentity("r", "n", None, simulated=False), Silent(), Silent())
-    first, refused, again = speaker.speak(task(0)), speaker.speak(large), speaker.speak(large)
-    frames, told = itertools.count(1), threading.Event()
-    stock_sound = Batch.sound
+    first, second, refused, again = (
+        speaker.speak(one) for one in (task(0), task(1), card.large, card.large)
+    )
+    both, told = threading.Event(), threading.Event()
+    stock_sound, stock_submit = Batch.sound, LoopThread.submit
+    submitted = itertools.count(1)
+
+    def submit(thread: LoopThread, order: Order) -> None:
+        stock_submit(thread, order)
+        if next(submitted) == 2:
+            both.set()
 
     def sound(batch: Batch) -> Any:
-        if next(frames) == 4:
-            assert told.wait(30)
+        assert (both if len(batch.rows) < 2 else told).wait(30)
         return stock_sound(batch)
 
-    with mock.patch.object(Batch, "sound", sound):
-        heard = [await anext(first), await anext(first)]
+    with (
+        mock.patch.object(Batch, "sound", sound),
+        mock.patch.object(LoopThread, "submit", submit),
+    ):
+        speaking = [asyncio.create_task(_rest(each)) for each in (first, second)]
+        while len(card.batch.rows) < 2:
+            await asyncio.sleep(0.001)
         assert isinstance(await anext(refused), Started)
         refusal = asyncio.create_task(anext(refused))
-        while not engine._thread._waiting and not refusal.done():
-            await asyncio.sleep(0)
+        while not engine._thread._waiting:
+            await asyncio.sleep(0.001)
         told.set()
-        with pytest.raises(EngineError, match=r"beside 1 others; 1 slots are left") as raised:
+        with pytest.raises(EngineError, match=r"beside 2 others; 2 slots are left") as raised:
             await refusal
         assert type(raised.value) is EngineError  # for which callers don't split
-        assert engine.slots == 1
+        assert engine.slots == 2
         waiting = asyncio.create_task(anext(again))
-        async for item in first:
-            assert not waiting.done()
-            heard.append(item)
+        await asyncio.wait({waiting, *speaking}, return_when=asyncio.FIRST_COMPLETED)
+        assert any(each.done() for each in speaking)
         assert isinstance(await waiting, Started)
-        at_last = [item async for item in again]
+        spoken = [*await asyncio.gather(*speaking), await _rest(again)]
     await engine.close()
-    pcm = [
-        b"".join(item.pcm for item in one if isinstance(item, Chunk)) for one in (heard, at_last)
-    ]
-    assert pcm == [one.pcm for one in alone]
+    assert [_pcm(items) for items in spoken] == alone
+
+
+async def _rest(items: AsyncGenerator[TakeItem, None]) -> list[TakeItem]:
+    return [item async for item in items]
+
+
+def _pcm(items: list[TakeItem]) -> bytes:
+    return b"".join(item.pcm for item in items if isinstance(item, Chunk))
 
 
 async def test_room_that_others_have_left_is_used_before_it_is_said_that_there_is_none() -> None:
-    kept = [0]
-    engine = tiny_engine(4, memory=lambda: (HEADROOM_BYTES + kept[0] - held(), 8 << 30))
-    batch, shape = engine._thread._batch, tiny().shape
+    card = SmallCard(slots=4)
+    alone = await card.alone(task(0))
+    await _all(card.engine, [task(number) for number in range(4)])
+    slots, columns = card.batch.reserved
+    assert slots == 4
+    assert slots * columns < 2 * card.columns < slots * card.columns
+    heard = await _all(card.engine, [task(0), card.large])
+    assert [one.pcm for one in heard] == alone
+    assert card.batch.reserved == (2, card.columns)
+    assert card.engine.slots == 4
+    await card.engine.close()
 
-    def held() -> int:
-        slots, columns = batch.reserved
-        return slots * shape.slot_bytes(columns)
 
-    large = replace(task(9), est_s=30.0)
-    kept[0] = 1 << 40
-    alone = (await listen(engine, task(0))).pcm, (await listen(engine, large)).pcm
-    columns = batch.reserved[1]
-    batch.tighten()
-    await _all(engine, [task(number) for number in range(4)])
-    assert batch.reserved[0] == 4
-    kept[0] = 2 * shape.slot_bytes(columns)  # two large ones fit, and four small ones
-    assert 2 * shape.slot_bytes(columns) > 4 * shape.slot_bytes(batch.reserved[1])
-    heard = await _all(engine, [task(0), large])
-    assert tuple(one.pcm for one in heard) == alone
-    assert batch.reserved == (2, columns)
-    assert engine.slots == 4
-    await engine.close()
+async def test_what_is_too_large_for_the_card_is_so_beside_others_too() -> None:
+    """It costs them no slot, and whether it is split is no matter of what was kept."""
+    card = SmallCard(slots=4)
+    alone = await card.alone(task(0), task(1))
+    card.room_bytes -= 1
+    heard = await _all(card.engine, [task(0), task(1), card.large])
+    assert [one.pcm for one in heard[:2]] == alone[:2]
+    assert type(heard[2]) is EngineMemoryError
+    assert card.engine.slots == 4
+    await card.engine.close()
 
 
 class TestGivingBack:
@@ -359,7 +398,7 @@ async def test_what_is_too_large_is_split_at_a_sentence_always_alike() -> None:
             (segment,),
             Speaker(engine, identity, Silent(), Silent()).speak,
             FairPool(2),
-            FanOutRules(),
+            FanOutRules(retry_pause_s=0.0),
             voices={"Ada": "v1"},
             on_event=events.append,
         )
@@ -370,7 +409,7 @@ async def test_what_is_too_large_is_split_at_a_sentence_always_alike() -> None:
 
     events, ends, audio = await spoken(voice_bytes("v1") + 700_000)
     assert [(event.kind, event.code) for event in events] == [
-        ("fault", "engine_out_of_memory"),
+        *[("fault", "engine_out_of_memory")] * (FanOutRules().attempts - 1),
         ("split", "engine_out_of_memory"),
     ]
     assert [end.last for end in ends] == [False, True]
