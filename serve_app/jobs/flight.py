@@ -9,6 +9,7 @@ finish first anyway.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from serve_app.core.audio import BYTES_PER_S
 from serve_app.core.fair import FairPool
 from serve_app.core.job_pace import Pace, remaining_s
 from serve_app.core.plan import PlannedSegment
+from serve_app.core.trail import trail
 from serve_app.engines.base import Chunk, SpeakTask
 from serve_app.errors import (
     BadAudioError,
@@ -26,6 +28,8 @@ from serve_app.errors import (
 from serve_app.jobs.recorder import Heard, Recorder
 from serve_app.pieces import FanOutRules, Speak, SpeechReport, Started, TakeItem
 from serve_app.takes import runaway_bytes, timed
+
+logger = logging.getLogger(__name__)
 
 _BLOCK_S = 4.0
 _TWIN_FACTOR, _TWIN_SLACK_S = 1.2, 0.2
@@ -163,7 +167,8 @@ class Flights:
         except ServeError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - whoever waits for the take must hear of a bug
-            outcome = EngineError(f"{type(error).__name__} while a segment was spoken: {error}")
+            outcome = EngineError(f"{type(error).__name__} while a segment was spoken")
+            logger.error("a segment of a job met a bug: %s", trail(error))  # noqa: TRY400
         flight.outcomes.put_nowait(outcome)
 
     async def _listen(self, flight: Flight, progress: _Progress, waited_s: float) -> Heard:

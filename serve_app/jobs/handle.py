@@ -181,7 +181,7 @@ def _own(error: Exception) -> ServeError:
     if isinstance(error, RayTaskError) and isinstance(cause, ServeError):
         return cause
     if isinstance(error, RayTaskError) and not isinstance(error, ServeError):
-        return ServeError(f"the job runner failed with {type(cause or error).__name__}: {cause}")
+        return ServeError(f"the job runner failed with {type(cause or error).__name__}")
     if isinstance(error, ServeError):
         return type(error)(*error.args)
     not_begun = isinstance(error, BackPressureError | DeploymentUnavailableError)

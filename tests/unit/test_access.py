@@ -17,6 +17,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.exceptions import RayTaskError
 from typer.testing import CliRunner
 
 from serve_app.access import Access, LiveKeys, open_keys, require_key_source, rules_of
@@ -29,11 +30,13 @@ from serve_app.errors import ConfigError, EngineError, NotReadyError
 from serve_app.ingress.bounded import GateRules
 from serve_app.ingress.http import create_app
 from serve_app.ingress.problems import problem
+from serve_app.jobs.handle import _own as job_error
 from serve_app.jobs.settings import JobSettings
 from serve_app.keys import ApiKey, KeyRing, digest_of, key_entry, new_key, parse_keys
 from serve_app.outcomes import Outcomes
 from serve_app.pieces import TakeItem
 from serve_app.replica import ReplicaIdentity, Speaker
+from serve_app.replicas import own_error
 from serve_app.store_probe import StoreProbe, job_store_probe, voice_store_probe
 from tests.unit.fake_replicas import FakeReplicas
 from tests.unit.ingress_stage import (
@@ -198,6 +201,10 @@ def test_what_is_for_operators_is_not_told_to_clients(caplog: pytest.LogCaptureF
         assert "SECRET" not in told
         assert "PRIVATE" not in told
     assert "bad_config: ConfigError" in caplog.text
+    for own in (own_error, job_error):
+        told = own(RayTaskError("speak", "no PRIVATE WORDS", ValueError("no PRIVATE WORDS")))
+        assert "ValueError" in told.message
+        assert "PRIVATE" not in told.message
 
 
 class Quoting(FakeReplicas):
