@@ -73,7 +73,13 @@ def processor() -> VibeVoiceProcessor:
 
 
 def model(
-    reads: VibeVoiceProcessor, hidden: int, layers: int, spread: float, stop_after: int
+    reads: VibeVoiceProcessor,
+    hidden: int,
+    layers: int,
+    spread: float,
+    stop_after: int,
+    *,
+    tied: bool = False,
 ) -> VibeVoiceForConditionalGeneration:
     """Random weights of a fixed seed.
 
@@ -83,6 +89,7 @@ def model(
         layers: Its layers.
         spread: Standard deviation of its weights; above 0.1 it is chaotic.
         stop_after: Tokens after which the end becomes likelier.
+        tied: Score with the embeddings, as the 1.5B model does and the 7B does not.
     """
     end = reads.tokenizer.eos_token_id
     codec = {
@@ -103,7 +110,7 @@ def model(
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": 8192,
-            "tie_word_embeddings": False,
+            "tie_word_embeddings": tied,
             "initializer_range": spread,
             "bos_token_id": None,
             "eos_token_id": end,
@@ -141,13 +148,18 @@ def model(
 
 @cache
 def checkpoint(
-    hidden: int = 32, layers: int = 2, spread: float = 0.1, stop_after: int = STOP_AFTER
+    hidden: int = 32,
+    layers: int = 2,
+    spread: float = 0.1,
+    stop_after: int = STOP_AFTER,
+    *,
+    tied: bool = False,
 ) -> Path:
     """A folder with a checkpoint, made once a process."""
-    folder = Path(_scratch().name) / f"tiny-{hidden}-{layers}-{spread}-{stop_after}"
+    folder = Path(_scratch().name) / f"tiny-{hidden}-{layers}-{spread}-{stop_after}-{tied}"
     reads = processor()
     reads.save_pretrained(folder)
-    model(reads, hidden, layers, spread, stop_after).save_pretrained(folder)
+    model(reads, hidden, layers, spread, stop_after, tied=tied).save_pretrained(folder)
     return folder
 
 

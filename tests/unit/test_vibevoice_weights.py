@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from safetensors.torch import load_file
 
 from serve_app.engines import vibevoice_weights
 from serve_app.engines.registry import create
@@ -24,8 +25,14 @@ from serve_app.errors import ConfigError
 from tests.contract.engine_cases import listen
 from tests.tiny_vibevoice import ArrayVoices, checkpoint
 from tests.unit.test_vibevoice_engine import task
-from tests.vibevoice_engine import tiny
-from tests.vibevoice_runs import SEGMENTS, distance, speak
+from tests.vibevoice_engine import as_transformers_has_it, tiny
+from tests.vibevoice_runs import SEGMENTS, distance, speak, stock
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As the tiny model wants it."""
+    tiny()
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,15 @@ async def test_int8_speaks_with_independent_rows(int8: Int8) -> None:
     await engine.close()
     alone = [speak(loaded, [segment])[0] for segment in SEGMENTS]
     assert distance(speak(loaded, SEGMENTS), alone) < 1e-5
+
+
+def test_scores_that_are_stored_as_embeddings() -> None:
+    """As in the 1.5B model: the file has them once, and nothing is missing."""
+    folder = checkpoint(tied=True)
+    assert "lm_head.weight" not in load_file(folder / "model.safetensors")
+    loaded = load(Checkpoint(str(folder), None, "cpu", "float32"))
+    theirs = [stock(as_transformers_has_it(loaded, folder), SEGMENTS[0], ArrayVoices().voices)]
+    assert distance(speak(loaded, SEGMENTS[:1]), theirs) < 1e-5
 
 
 async def test_16_bits_speak_beside_others() -> None:
