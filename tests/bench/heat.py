@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -83,7 +84,11 @@ def main() -> None:
         hot_service(Path(folder), telemetry, real_time_factor=0.02) as service,
     ):
         service.speak_until(lambda cards: cards == set(UUIDS))
-        found = []
+        found: list[float] = []
+
+        def goes_again(uuid: str) -> bool:
+            return uuid in service.cards_of_next()
+
         with Requests(service) as requests:
             for number in range(ROUNDS):
                 card = number % len(UUIDS)
@@ -91,7 +96,7 @@ def main() -> None:
                 sys.stdout.write(f"card {card}: last new segment after {found[-1]:.2f} s\n")
                 sys.stdout.flush()
                 service.heat()
-                first(lambda card=card: UUIDS[card] in service.cards_of_next())
+                first(partial(goes_again, UUIDS[card]))
         sys.stdout.write(
             f"from crossing the limit to the last new segment, samples each 1 s, {ROUNDS} rounds: "
             f"median {statistics.median(found):.2f} s, longest {max(found):.2f} s "

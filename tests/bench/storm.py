@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from fastapi import FastAPI
 
@@ -296,7 +296,8 @@ async def _rude(port: int, dice: random.Random, until_s: float, report: Report) 
         await asyncio.sleep(dice.random())
 
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader: TypeAlias = asyncio.StreamReader
+Writer: TypeAlias = asyncio.StreamWriter
 
 
 async def _drips(_reader: Reader, writer: Writer, dice: random.Random) -> None:

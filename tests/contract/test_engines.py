@@ -27,9 +27,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(params=CASES, ids=str)
 def case(request: pytest.FixtureRequest) -> Case:
-    if request.param.needs is not None:
-        pytest.importorskip(request.param.needs)
-    return request.param
+    chosen: Case = request.param
+    if chosen.needs is not None:
+        pytest.importorskip(chosen.needs)
+    return chosen
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_a_hanging_card_grows_old_alone_with_one_thread_until_it_answers(
     write_state(state, [*hot[:3], bad, *hot[4:]])
 
     def alone() -> bool:
-        ages = child("node")["ages"]
+        ages: dict[str, float] = child("node")["ages"]
         return ages.pop(bad.uuid) > STALE_S > 2 * max(ages.values())
 
     wait_until(alone)

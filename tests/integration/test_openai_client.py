@@ -66,7 +66,7 @@ def test_create_in_every_format(piper: openai.OpenAI, audio_format: Any) -> None
 
 
 def test_every_parameter_and_extension(piper: openai.OpenAI, cluster: Cluster) -> None:
-    def spoken(**more: Any) -> httpx.Response:
+    def spoken(**more: Any) -> openai.HttpxBinaryResponseContent:
         extra = {"seed": 3, "language": "en", "priority": "batch", "speakers": {"Bob": "onyx"}}
         return piper.audio.speech.create(
             model="gpt-4o-mini-tts",
@@ -76,13 +76,13 @@ def test_every_parameter_and_extension(piper: openai.OpenAI, cluster: Cluster) -
             instructions="",
             extra_body={**extra, **more.pop("extra_body", {})},
             **more,
-        ).response
+        )
 
     usual, fast = spoken(), spoken(speed=2.0)
     assert len(fast.content) // 2 == round(len(usual.content) / 4)
-    assert usual.headers["x-speakers"] == "Ann=joe-light,Bob=joe-deep"
-    assert usual.headers["x-unspoken-characters"] == "1"
-    request_id = usual.headers["x-request-id"]
+    assert usual.response.headers["x-speakers"] == "Ann=joe-light,Bob=joe-deep"
+    assert usual.response.headers["x-unspoken-characters"] == "1"
+    request_id = usual.response.headers["x-request-id"]
     told = httpx.get(f"{cluster.piper_url}/v1/audio/speech/{request_id}").json()
     assert (told["finish_reason"], told["truncated"]) == ("stop", False)
     assert told["text"]["normalised"] == {"time": 1, "money": 1}

@@ -154,7 +154,7 @@ def test_a_trace_begins_at_haproxy_or_at_its_caller_and_is_whole(
             whole = {"haproxy", "speech", "segment", "text_to_speech"} <= names and len(above) == 1
             return above if whole else []
 
-        wait_until(lambda found=proxies: bool(found()))
+        wait_until(proxies)
         (proxy,) = proxies()
         assert proxy["name"] == "haproxy POST"
         assert proxy["start_time"] == min(

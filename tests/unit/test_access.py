@@ -24,8 +24,10 @@ from serve_app.access import Access, LiveKeys, open_keys, require_key_source, ru
 from serve_app.cli import app as command_line
 from serve_app.config import API_KEY, AccessSettings, parse_settings
 from serve_app.core.backlog import next_end_s
+from serve_app.core.fair import FairPool, Places
 from serve_app.core.limits import KeyLimits
 from serve_app.engines.base import Chunk, SpeakTask, SpeechEnd
+from serve_app.engines.simulated import SimulatedEngine, SimulatedOptions
 from serve_app.errors import ConfigError, EngineError, NotReadyError
 from serve_app.ingress.bounded import GateRules
 from serve_app.ingress.http import create_app
@@ -41,7 +43,6 @@ from serve_app.store_probe import StoreProbe, job_store_probe, voice_store_probe
 from tests.unit.fake_replicas import FakeReplicas
 from tests.unit.ingress_stage import (
     BODY,
-    ENGINE,
     LONG,
     SETTINGS,
     Known,
@@ -202,9 +203,9 @@ def test_what_is_for_operators_is_not_told_to_clients(caplog: pytest.LogCaptureF
         assert "PRIVATE" not in told
     assert "bad_config: ConfigError" in caplog.text
     for own in (own_error, job_error):
-        told = own(RayTaskError("speak", "no PRIVATE WORDS", ValueError("no PRIVATE WORDS")))
-        assert "ValueError" in told.message
-        assert "PRIVATE" not in told.message
+        ours = own(RayTaskError("speak", "no PRIVATE WORDS", ValueError("no PRIVATE WORDS")))
+        assert "ValueError" in ours.message
+        assert "PRIVATE" not in ours.message
 
 
 class Quoting(FakeReplicas):
@@ -212,18 +213,21 @@ class Quoting(FakeReplicas):
 
     async def speak(self, task: SpeakTask) -> AsyncGenerator[TakeItem, None]:
         identity = ReplicaIdentity("r", "n", None, simulated=True)
-        speaker = Speaker(QuotingEngine(), identity, Silent(), Silent())  # type: ignore[arg-type]
+        speaker = Speaker(QuotingEngine(SimulatedOptions()), identity, Silent(), Silent())
         async with aclosing(speaker.speak(task)) as items:
             async for item in items:
                 yield item
 
 
-class QuotingEngine:
-    slots, info = 1, ENGINE
-
+class QuotingEngine(SimulatedEngine):
     async def speak(self, task: SpeakTask) -> AsyncGenerator[Chunk | SpeechEnd, None]:
         yield Chunk(bytes(2))
         raise ValueError(f"can't speak {task.lines[0].text} of /srv/SECRET")
+
+
+class FailingPool(FairPool):
+    def at(self, priority: int) -> Places:
+        raise RuntimeError("PRIVATE WORDS")
 
 
 class Silent:
@@ -232,9 +236,6 @@ class Silent:
 
 
 async def test_errors_and_logs_name_no_path_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
-    def fail(*_: object) -> str:
-        raise RuntimeError("PRIVATE WORDS")
-
     text = {**BODY, "input": "PRIVATE WORDS of a user."}
     with caplog.at_level(logging.DEBUG, logger="serve_app"):
         async with client_of_app(create_app(service(FakeReplicas()))) as client:
@@ -252,7 +253,8 @@ async def test_errors_and_logs_name_no_path_and_no_text(caplog: pytest.LogCaptur
         (lost,) = broken.speech.outcomes.all()
         assert "engine_error" in str(lost.error)
         assert "PRIVATE" not in str(lost.to_json(0.0))
-        async with client_of_app(create_app(service(FakeReplicas(), pool=fail))) as client:  # type: ignore[arg-type]
+        failing = service(FakeReplicas(), pool=FailingPool(2))
+        async with client_of_app(create_app(failing)) as client:
             answer = await client.post("/v1/audio/speech", json=text)
             assert answer.json()["error"]["code"] == "internal_error"
     assert "POST /v1/audio/speech failed" in caplog.text
@@ -313,7 +315,11 @@ async def test_streams_of_a_lower_priority_leave_room_for_those_who_listen() -> 
 
 def sdk(http: httpx.AsyncClient) -> openai.AsyncOpenAI:
     """OpenAI's client as it comes, with its own retries."""
-    return openai.AsyncOpenAI(base_url="http://test/v1", api_key="none", http_client=http)
+    return openai.AsyncOpenAI(
+        base_url="http://test/v1",
+        api_key="none",
+        http_client=http,  # type: ignore[arg-type] # httpx's clients too, though it names httpx2's
+    )
 
 
 @pytest.mark.parametrize("state", ["full", "starting"])

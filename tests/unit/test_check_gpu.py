@@ -234,6 +234,12 @@ class Counting:
     def set_slots(self, slots: int) -> None:
         self.slots = slots
 
+    def check(self, lines: tuple[Line, ...]) -> None:
+        pass
+
+    async def health(self) -> None:
+        pass
+
     async def speak(self, task: SpeakTask) -> AsyncGenerator[Chunk | SpeechEnd, None]:
         self.now += 1
         self.most = max(self.most, self.now)
@@ -256,7 +262,7 @@ def tasks(*tags: int) -> list[SpeakTask]:
 class TestSpeaking:
     @pytest.mark.parametrize("slots", [1, 3, 8])
     async def test_so_many_at_once_in_order(self, slots: int) -> None:
-        engine: Any = Counting()
+        engine = Counting()
         ticks: Iterator[int] = iter(range(1000))
         spoken = await speak_all(engine, tasks(*[0] * 6), slots, clock=lambda: float(next(ticks)))
         assert engine.most == min(slots, 6)
@@ -265,7 +271,7 @@ class TestSpeaking:
         assert all(take.first_audio_s and take.first_audio_s > 0 for take in spoken.takes)
 
     async def test_whatever_happens_to_one_is_told_and_the_others_go_on(self) -> None:
-        engine: Any = Counting()
+        engine = Counting()
         spoken = await speak_all(engine, tasks(1, 2, 3, 0), 2, clock=lambda: 0.0, timeout_s=0.05)
         broken, hung, cut, well = spoken.takes
         assert "illegal memory access" in (broken.error or "")
@@ -353,7 +359,7 @@ class TestCheck:
         self, switch: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A recorded or compiled run is spoken as a whole before, within the engine's room."""
-        engine: Any = Counting()
+        engine = Counting()
         engine.slots = 3
         spoken: list[int] = []
 

@@ -88,7 +88,7 @@ def test_a_speaker_has_one_voice() -> None:
         voices_of([*turns, Said("lily", "Hi.", voice="tenor")])
 
 
-TURNS = [
+TURNS: list[dict[str, Any]] = [
     {"speaker": "Lily", "text": "Is anybody there?", "voice": {"id": "tenor"}},
     {"speaker": "Jeyes", "text": "Only me, miss.", "pause_s": 2.0},
 ]

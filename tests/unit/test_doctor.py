@@ -184,8 +184,9 @@ class TestVerdict:
     ) -> None:
         free = min(free, total)
         name = "vibevoice/VibeVoice-7B-hf" if large else WEIGHTS.model
-        asked = replace(ON_CARDS, weights=replace(WEIGHTS, model=name), dtype=dtype)
-        model = asked.weights and asked.weights.size(dtype)
+        weights = replace(WEIGHTS, model=name)
+        asked = replace(ON_CARDS, weights=weights, dtype=dtype)
+        model = weights.size(dtype)
         assert model is not None
         one = replace(card(), free_bytes=free, total_bytes=total)
         stops = reasons(examine(machine(asked, cards=(one,))))

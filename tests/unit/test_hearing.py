@@ -15,6 +15,7 @@ import pytest
 import uvloop
 from pydantic import ValidationError
 
+from serve_app.asr import Recogniser
 from serve_app.core.audio import Pcm, pcm_from_bytes
 from serve_app.core.letter_clock import unpack_anchors
 from serve_app.core.spoken.rule import Language
@@ -206,7 +207,7 @@ async def test_a_listener_that_is_cancelled_takes_its_process_along(
         await listening.close()
 
 
-class Mute:
+class Mute(Recogniser):
     """Stands in a process for the recogniser."""
 
     def __init__(self, failure: Exception | None = None) -> None:
@@ -234,7 +235,7 @@ def test_a_process_answers_each_order_whatever_becomes_of_it(
     data = packer.close() if flac is None else flac
     order = HearOrder(text="a", language="en", flac_bytes=len(data)).model_dump_json().encode()
     answers = io.BytesIO()
-    serve(recogniser, io.BytesIO((order + b"\n" + data) * 2), answers)  # type: ignore[arg-type]
+    serve(recogniser, io.BytesIO((order + b"\n" + data) * 2), answers)
     told = [HearAnswer.model_validate_json(line) for line in answers.getvalue().splitlines()]
     assert told == [HearAnswer(failure=failure)] * 2
 

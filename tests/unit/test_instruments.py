@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric, Sum
 
 import telemetry
 from telemetry.card_metrics import observe_cards
@@ -26,6 +26,7 @@ from telemetry.instruments import (
 )
 from telemetry.metrics_document import markdown
 from telemetry.readings import READ
+from tests.metric_points import attributes_of, metrics_of, numbers
 
 INSTRUMENTS = (
     *NODE_INSTRUMENTS,
@@ -113,19 +114,13 @@ def exported(readings: Readings) -> dict[str, Metric]:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     observe_cards(provider.get_meter("test"), readings)
-    data = reader.get_metrics_data()
+    metrics = metrics_of(reader)
     provider.shutdown()
-    assert data is not None
-    return {
-        metric.name: metric
-        for resource in data.resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-    }
+    return metrics
 
 
 def values(metric: Metric, key: str = "hw.id") -> dict[object, float]:
-    return {point.attributes[key]: point.value for point in metric.data.data_points}
+    return {attributes_of(point)[key]: point.value for point in numbers(metric)}
 
 
 def test_the_document_is_up_to_date() -> None:
@@ -163,7 +158,7 @@ def test_a_card_s_metrics_are_the_declared_ones_with_the_declared_attributes() -
         assert (metric.unit, metric.description) == (declared.unit, declared.description)
         for point in metric.data.data_points:
             optional = {"vibevoice.gpu.xid"}
-            assert set(point.attributes) | optional == set(declared.attributes) | optional
+            assert set(attributes_of(point)) | optional == set(declared.attributes) | optional
     assert values(metrics["hw.gpu.utilization"]) == {"GPU-a": 0.25}
     assert values(metrics["hw.gpu.memory.usage"]) == {"GPU-a": 20 * GIB}
     assert values(metrics["hw.gpu.memory.utilization"]) == {"GPU-a": 0.25}
@@ -176,7 +171,9 @@ def test_a_card_s_metrics_are_the_declared_ones_with_the_declared_attributes() -
     assert clocks == {"sm": 1.98e9, "memory": 2.619e9}
     assert values(metrics["hw.status"], "hw.state") == {"ok": 1, "failed": 0}
     assert values(metrics["hw.energy"]) == {"GPU-a": 1_234.5}
-    assert metrics["hw.energy"].data.is_monotonic
+    energy = metrics["hw.energy"].data
+    assert isinstance(energy, Sum)
+    assert energy.is_monotonic
     errors = values(metrics["hw.errors"], "error.type")
     assert errors == {"ecc_corrected": 3, "ecc_uncorrected": 0, "pcie_replay": 2, "xid": 2}
     throttled = values(metrics["vibevoice.gpu.throttled"], "vibevoice.gpu.throttle.reason")
@@ -196,8 +193,8 @@ def test_a_card_s_metrics_are_the_declared_ones_with_the_declared_attributes() -
 
 def test_replicas_without_a_card_are_in_flight_too() -> None:
     loads = (ReplicaLoad("r1", None, 1, 1, 0.0), ReplicaLoad("r2", None, 1, 1, 0.0))
-    (point,) = exported(Readings([], loads))["vibevoice.tts.slots.busy"].data.data_points
-    assert (point.value, dict(point.attributes)) == (2, {})
+    (point,) = numbers(exported(Readings([], loads))["vibevoice.tts.slots.busy"])
+    assert (point.value, dict(attributes_of(point))) == (2, {})
 
 
 def test_what_a_card_does_not_have_is_absent_and_a_zero_is_a_value() -> None:

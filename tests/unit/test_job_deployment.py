@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -47,6 +48,13 @@ class Synth:
         return self._cards.describe()
 
 
+def runner(jobs: dict[str, object]) -> Any:
+    """The runner with the stand-in bound to it; Ray adds ``bind`` and tells no types of it."""
+    deployment: Any = Jobs
+    synth: Any = Synth
+    return deployment.bind(synth.bind(), ARGS, jobs, 2)
+
+
 class Node:
     """What Ray would tell of this process; asking Ray itself would start a cluster here."""
 
@@ -56,8 +64,7 @@ class Node:
 
 async def test_jobs_over_a_handle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "get_runtime_context", Node)
-    jobs = {"store": str(tmp_path), "cache_gib": 0.1}
-    application = Jobs.bind(Synth.bind(), ARGS, jobs, 2)
+    application = runner({"store": str(tmp_path), "cache_gib": 0.1})
     bound = serve.run(application, name=uuid.uuid4().hex, _local_testing_mode=True)
     handle = JobsHandle(bound)
     view = await handle.submit(JobOrder(TEXT))
@@ -96,8 +103,8 @@ async def test_the_runner_hears_back_what_it_spoke_if_it_is_told_to(
 
     monkeypatch.setattr(ray, "get_runtime_context", Node)
     monkeypatch.setattr(rayjobs, "ears", stub)
-    jobs = {"store": str(tmp_path / "store"), "asr": {"model": "m", "processes": 2}}
-    application = Jobs.bind(Synth.bind(), ARGS, jobs, 2)
+    asr = {"model": "m", "processes": 2}
+    application = runner({"store": str(tmp_path / "store"), "asr": asr})
     bound = serve.run(application, name=uuid.uuid4().hex, _local_testing_mode=True)
     handle = JobsHandle(bound)
     view = await handle.submit(JobOrder("Hello there."))

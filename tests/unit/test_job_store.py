@@ -480,8 +480,9 @@ def test_whatever_a_backend_raises_means_that_the_store_failed(
         "blocks": lambda: next(folder.blocks("a/b", 0, 1, 1)),
         "adopt": lambda: folder.adopt(tmp_path / "made", "a/b"),
     }
+    call: Callable[[], object] = calls.get(method, lambda: getattr(folder, method)("a/b"))
     with pytest.raises(NotReadyError, match=r"failed: BackendError$"):
-        calls.get(method, lambda: getattr(folder, method)("a/b"))()
+        call()
 
 
 async def test_a_lease_that_is_no_longer_renewed_ends_the_runner(
@@ -498,7 +499,9 @@ async def test_a_lease_that_is_no_longer_renewed_ends_the_runner(
             at.runner.health()
 
 
-async def test_a_run_that_fails_says_so_in_its_job_and_the_next_one_goes_on(tmp_path: Path) -> None:
+async def test_a_run_that_fails_says_so_in_its_job_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with scene(tmp_path) as at:
         real, failed = at.runner._crew.store.keep, 0
 
@@ -509,7 +512,7 @@ async def test_a_run_that_fails_says_so_in_its_job_and_the_next_one_goes_on(tmp_
                 raise BackendError
             return real(job_id, number, *rest)
 
-        at.runner._crew.store.keep = keep  # type: ignore[method-assign]
+        monkeypatch.setattr(at.runner._crew.store, "keep", keep)
         job = await at.submit()
         waiting = await at.until(job, lambda view: view.status is Status.WAITING)
         assert "its run failed (BackendError)" in waiting.reason

@@ -103,7 +103,7 @@ def test_boundaries_do_not_depend_on_voices_and_keys_not_on_names(written: Writt
 )
 def test_every_source_of_the_audio_is_in_the_key(changes: dict[str, object]) -> None:
     script = parse("A: Hello there.\nB: And hello to you.")
-    everything = [
+    everything: list[dict[str, object]] = [
         {"revision": "r2"},
         {"seed": 0},
         {"seed": 1},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
+from starlette.middleware import Middleware
 
 from serve_app.ingress import head
 from serve_app.ingress.proxied import ProxiedLayer
@@ -99,7 +100,12 @@ async def test_what_is_no_request_passes() -> None:
 
 def test_heads_are_bounded_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     bounded: list[bool] = []
-    monkeypatch.setattr(head, "install", lambda: bounded.append(True) or [])
+
+    def install() -> list[Middleware]:
+        bounded.append(True)
+        return []
+
+    monkeypatch.setattr(head, "install", install)
     module, _, function = TELLER.partition(":")
     layers = getattr(import_module(module), function)()
     assert [layer.cls for layer in layers] == [ProxiedLayer]

@@ -62,7 +62,7 @@ async def test_a_refused_segment_goes_on_to_others_and_so_does_the_next() -> Non
     now_s = [0.0]
     taken = [Started("r-3", "rev")]
     synth = Deployment([Refused("r-1", "hot")], [Refused("r-2", "hot")], taken, taken, taken)
-    handle = ReplicaHandle(synth, clock=lambda: now_s[0])  # type: ignore[arg-type]
+    handle = ReplicaHandle(synth, clock=lambda: now_s[0])
     assert await spoken(handle) == [Waiting(), Waiting(), *taken]
     assert await spoken(handle) == taken
     now_s[0] = 1.5
@@ -77,7 +77,7 @@ async def test_a_replica_that_failed_is_avoided_by_every_segment_for_a_while() -
     failure = RayTaskError("speak", "trace", EngineMemoryError("full"))
     taken = [Started("r-2", "rev")]
     synth = Deployment([Started("r-1", "rev"), failure], taken, taken)
-    handle = ReplicaHandle(synth, clock=lambda: now_s[0])  # type: ignore[arg-type]
+    handle = ReplicaHandle(synth, clock=lambda: now_s[0])
     with pytest.raises(EngineMemoryError):
         await spoken(handle)
     assert await spoken(handle) == taken
@@ -90,7 +90,7 @@ async def test_a_segment_never_goes_back_to_where_it_hung_and_the_others_not_at_
     taken = [Started("r-2", "rev")]
     synth = Deployment(taken, [Refused("r-3", "hot")], taken, taken)
     # Time flies: each call comes 1.5 s after the one before it.
-    handle = ReplicaHandle(synth, clock=lambda: 1.5 * len(synth.avoided))  # type: ignore[arg-type]
+    handle = ReplicaHandle(synth, clock=lambda: 1.5 * len(synth.avoided))
     never = {"r-0": float("inf"), "r-1": float("inf")}
     assert await spoken(handle, replace(TASK, failed_on=("r-0", "r-1"))) == taken
     assert await spoken(handle) == [Waiting(), *taken]
@@ -100,7 +100,7 @@ async def test_a_segment_never_goes_back_to_where_it_hung_and_the_others_not_at_
 
 async def test_a_fault_counts_once_however_often_the_segment_is_refused() -> None:
     synth = Deployment([Refused("r-3", "hot")], [Refused("r-3", "hot")], [Started("r-2", "rev")])
-    handle = ReplicaHandle(synth, clock=lambda: 3.0 * len(synth.avoided))  # type: ignore[arg-type]
+    handle = ReplicaHandle(synth, clock=lambda: 3.0 * len(synth.avoided))
     await spoken(handle, replace(TASK, failed_on=("r-1",)))
     assert handle._avoided._penalties["r-1"].until_s == 2.0
 
@@ -127,7 +127,7 @@ async def test_a_fleet_that_speaks_in_all_its_slots_is_ready(
     monkeypatch.setattr(replicas, "_DESCRIBE_TIMEOUT_S", 0.01)
     synth = Describing(ReplicaInfo(ReplicaIdentity("r", "n", None, simulated=True), ENGINE, 1))
     full = False
-    handle = ReplicaHandle(synth, full=lambda: full)  # type: ignore[arg-type]
+    handle = ReplicaHandle(synth, full=lambda: full)
     synth.busy = full = True
     assert not (await handle.readiness()).ready  # nobody has told yet what could be asked for
     synth.busy = False

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -35,6 +35,7 @@ from telemetry.spans import (
     work_span,
 )
 from telemetry.speech_metrics import NoSynthesisHook, RequestMetrics, SynthesisMetrics
+from tests.metric_points import attributes_of, histograms, metrics_of, numbers
 from tests.records import record
 from tests.span_memory import span_memory
 
@@ -54,6 +55,12 @@ def finished(exporter: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
 def only(finished: InMemorySpanExporter, name: str) -> ReadableSpan:
     (span,) = [span for span in finished.get_finished_spans() if span.name == name]
     return span
+
+
+def id_of(span: ReadableSpan) -> int:
+    context = span.get_span_context()
+    assert context is not None
+    return context.span_id
 
 
 async def speak(pieces: int, parent: Context | None = None) -> AsyncIterator[int]:
@@ -102,7 +109,7 @@ async def test_spans_of_streams_that_take_turns_do_not_mix(
         for span in finished.get_finished_spans()
         if span.name.startswith("text_to_speech") and span.parent
     }
-    ours = {only(finished, name).get_span_context().span_id for name in ("left", "right")}
+    ours = {id_of(only(finished, name)) for name in ("left", "right")}
     assert parents == ours
 
 
@@ -178,15 +185,9 @@ def measured(*records: SynthesisRecord, context: Context | None = None) -> dict[
     for item in records:
         NoSynthesisHook().spoken(item, context)
         hook.spoken(item, context)
-    data = reader.get_metrics_data()
+    metrics = metrics_of(reader)
     provider.shutdown()
-    assert data is not None
-    return {
-        metric.name: metric
-        for resource in data.resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-    }
+    return metrics
 
 
 def test_records_become_the_declared_metrics_and_carry_their_trace(
@@ -200,26 +201,27 @@ def test_records_become_the_declared_metrics_and_carry_their_trace(
         metric = metrics[declared.name]
         assert (metric.unit, metric.description) == (declared.unit, declared.description)
         for point in metric.data.data_points:
-            failed = point.attributes.get("error.type") is not None
+            failed = attributes_of(point).get("error.type") is not None
             optional = set() if failed else {"error.type"}
-            assert set(point.attributes) == set(declared.attributes) - optional
+            assert set(attributes_of(point)) == set(declared.attributes) - optional
             if declared.kind is Kind.HISTOGRAM:
+                assert isinstance(point, HistogramDataPoint)
                 assert point.explicit_bounds == declared.buckets
             if declared.kind is Kind.HISTOGRAM and not failed:
                 assert [f"{e.trace_id:032x}" for e in point.exemplars] == [span.trace_id]
-    (rtf,) = metrics["vibevoice.tts.real_time_factor"].data.data_points
+    (rtf,) = histograms(metrics["vibevoice.tts.real_time_factor"])
     assert (rtf.sum, rtf.count) == (0.25, 1)
-    (characters,) = metrics["vibevoice.tts.input.characters"].data.data_points
+    (characters,) = numbers(metrics["vibevoice.tts.input.characters"])
     assert characters.value == 120
 
 
 def test_a_failure_counts_only_as_a_failed_attempt_and_leaving_is_none() -> None:
     metrics = measured(record(error="engine_crashed"), record(error="cancelled"))
     assert set(metrics) == {"vibevoice.tts.segment.duration", "vibevoice.tts.failures"}
-    durations = metrics["vibevoice.tts.segment.duration"].data.data_points
-    assert {p.attributes["error.type"] for p in durations} == {"engine_crashed", "cancelled"}
-    (failure,) = metrics["vibevoice.tts.failures"].data.data_points
-    assert (failure.attributes["error.type"], failure.value) == ("engine_crashed", 1)
+    durations = histograms(metrics["vibevoice.tts.segment.duration"])
+    assert {attributes_of(p)["error.type"] for p in durations} == {"engine_crashed", "cancelled"}
+    (failure,) = numbers(metrics["vibevoice.tts.failures"])
+    assert (attributes_of(failure)["error.type"], failure.value) == ("engine_crashed", 1)
 
 
 def test_a_trace_that_is_thinned_out_leaves_no_exemplar(
@@ -229,7 +231,7 @@ def test_a_trace_that_is_thinned_out_leaves_no_exemplar(
     with synthesis_span(model="tts-1", engine="piper") as span:
         assert (span.trace_id, span.kept) == ("", False)
         metrics = measured(record(trace_id=span.trace_id), context=span.context)
-    (rtf,) = metrics["vibevoice.tts.real_time_factor"].data.data_points
+    (rtf,) = histograms(metrics["vibevoice.tts.real_time_factor"])
     assert (rtf.count, list(rtf.exemplars)) == (1, [])
 
 
@@ -243,29 +245,24 @@ def test_a_request_becomes_the_declared_metrics(finished: InMemorySpanExporter) 
     with open_span("speech") as span:
         hook.answered(replace(request, trace_id=span.trace_id), span.context)
     hook.answered(replace(request, error="engine_error", first_audio_s=None), None)
-    metrics = {
-        metric.name: metric
-        for resource in reader.get_metrics_data().resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-    }
+    metrics = metrics_of(reader)
     provider.shutdown()
     cache = "vibevoice.tts.cache.lookups"
     assert set(metrics) == {i.name for i in REQUEST_INSTRUMENTS} - {cache}
     for declared in REQUEST_INSTRUMENTS:
         if declared.name != cache:
             for point in metrics[declared.name].data.data_points:
-                assert set(point.attributes) | {"error.type"} == set(declared.attributes) | {
+                assert set(attributes_of(point)) | {"error.type"} == set(declared.attributes) | {
                     "error.type"
                 }
-    well, failed = metrics["gen_ai.server.request.duration"].data.data_points
+    well, failed = histograms(metrics["gen_ai.server.request.duration"])
     assert [f"{e.trace_id:032x}" for e in well.exemplars] == [span.trace_id]
-    assert failed.attributes["error.type"] == "engine_error"
-    (first,) = metrics["vibevoice.tts.time_to_first_audio"].data.data_points
+    assert attributes_of(failed)["error.type"] == "engine_error"
+    (first,) = histograms(metrics["vibevoice.tts.time_to_first_audio"])
     assert (first.count, first.sum) == (1, 0.4)
-    (retries,) = metrics["vibevoice.tts.retries"].data.data_points
+    (retries,) = numbers(metrics["vibevoice.tts.retries"])
     assert retries.value == 4
-    (waited,) = metrics["vibevoice.tts.stream.underrun.time"].data.data_points
+    (waited,) = numbers(metrics["vibevoice.tts.stream.underrun.time"])
     assert waited.value == 0.25
 
 

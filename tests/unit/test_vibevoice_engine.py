@@ -116,8 +116,10 @@ class TestEnds:
         def sound(batch: Batch) -> Any:
             given = stock_sound(batch)
             if len(given) == 3 and not struck:
-                struck.append(given[1].samples)
-                given[1].samples[5] = np.nan
+                samples = given[1].samples
+                assert samples is not None
+                struck.append(samples)
+                samples[5] = np.nan
             return given
 
         with mock.patch.object(Batch, "sound", sound):

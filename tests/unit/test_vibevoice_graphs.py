@@ -49,14 +49,14 @@ FROM_THE_HOST = {"lift_fresh", "lift_fresh_copy"}
 """Tensors made of the host's numbers."""
 
 
-class Tape(TorchDispatchMode):
+class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch tells no types here
     """Writes down every operation, and does them again with the same tensors.
 
     Like a graph of CUDA it knows addresses and numbers, and no Python.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # torch tells no types here
         self._steps: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
 
     def __torch_dispatch__(
@@ -144,7 +144,7 @@ class TestFrames:
             speak(loaded, SEGMENTS, runner=Recorded(lambda: on_tape))
 
     def test_one_wait_for_the_device_a_frame(self, loaded: LoadedModel) -> None:
-        class Waits(TorchDispatchMode):
+        class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call] # nor here
             count = 0
 
             def __torch_dispatch__(
@@ -162,7 +162,7 @@ class TestFrames:
                 row = Row(20, torch.Generator().manual_seed(segment.seed), 1.3, segment.steps)
                 batch.join(row, reader.read(reader.prompt(turns_of(segment.lines))))
             for _ in range(4):
-                with Waits() as waits:
+                with Waits() as waits:  # type: ignore[no-untyped-call] # nor here
                     assert len(batch.sound()) == 3
                     batch.think()
                 assert waits.count == 1
