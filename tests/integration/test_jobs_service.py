@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from tests.processes import pids_of
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 NAME = "jobs-http"
+PARTS = ("Jobs", "Ingress", "Synth")
 ARGS: dict[str, Any] = {
     "engine": {
         "kind": "simulated",
@@ -70,11 +73,20 @@ class Service:
                 await asyncio.sleep(0.05)
 
     async def followed(self, job: str) -> list[str]:
-        """Kinds of events up to the last one."""
-        path = f"/v1/jobs/{job}/events"
-        async with asyncio.timeout(120), self.http.stream("GET", path) as answer:
-            lines = [line async for line in answer.aiter_lines()]
-        return [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+        """Kinds of events up to the last one; who is cut off goes on where it was."""
+        path, last = f"/v1/jobs/{job}/events", ""
+        kinds: list[str] = []
+        async with asyncio.timeout(120):
+            while kinds[-1:] != ["end"]:
+                headers = {"last-event-id": last} if last else {}
+                with suppress(httpx.TransportError):
+                    async with self.http.stream("GET", path, headers=headers) as answer:
+                        async for line in answer.aiter_lines():
+                            name, _, value = line.partition(": ")
+                            last = value if name == "id" else last
+                            kinds += [value] if name == "event" else []
+                await asyncio.sleep(0.1)
+        return kinds
 
     async def file(self, job: str) -> bytes:
         answer = await self.http.get(f"/v1/jobs/{job}/audio")
@@ -100,9 +112,10 @@ async def test_killed_or_restarted_the_finished_bytes_are_the_undisturbed_ones(
     job = await service.submit()
     listening = asyncio.create_task(service.followed(job))
     await service.until_kept(job, 5)
-    (runner,) = pids_of(f"ServeReplica:{NAME}:Jobs")
-    os.kill(runner, signal.SIGKILL)
-    os.kill(pids_of(f"ServeReplica:{NAME}:Synth")[0], signal.SIGKILL)
+    at_work = {name: pids_of(f"ServeReplica:{NAME}:{name}") for name in PARTS}
+    assert all(at_work.values())
+    for pid in chain.from_iterable(at_work.values()):
+        os.kill(pid, signal.SIGKILL)
     kept = set(service.store.takes(job))
     kinds = await listening
     assert kinds.count("snapshot") >= 2
