@@ -16,6 +16,7 @@ from tests.bench import (
     overhead,
     piper_speed,
     play,
+    raw_words,
     sampler,
     scale,
     storm,
@@ -52,6 +53,7 @@ BENCHMARKS: dict[str, Callable[[], Sequence[str]]] = {
 STORMS: dict[str, Callable[[], Sequence[str]]] = {
     "malformed": malformed.run,
     "play": play.run,
+    "raw-words": raw_words.run,
     "storm": storm.run,
     "telemetry-cost": telemetry_cost.run,
 }
