@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -39,7 +40,9 @@ def hash_of(key: str) -> int:
     return int(key[:15], 16)
 
 
-def report(task: SpeakTask, audio_bytes: int, finish: str = "stop") -> SpeechReport:
+def report(
+    task: SpeakTask, audio_bytes: int, finish: Literal["stop", "length"] = "stop"
+) -> SpeechReport:
     record = SynthesisRecord(
         timestamp=0.0,
         node="n",
@@ -58,7 +61,7 @@ def report(task: SpeakTask, audio_bytes: int, finish: str = "stop") -> SpeechRep
         slots=1,
         trace_id="",
     )
-    return SpeechReport(SpeechEnd(finish, 1, 1), record)  # type: ignore[arg-type]
+    return SpeechReport(SpeechEnd(finish, 1, 1), record)
 
 
 @dataclass

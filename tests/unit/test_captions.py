@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,11 +50,11 @@ def timed(text: str, rate: float = 1.0, gap_s: float = 0.35) -> list[TimedSegmen
     return found
 
 
-def one(*said: str, start_s: float = 0.0, end_s: float = 10.0, **more: object) -> TimedSegment:
+def one(*said: str, start_s: float = 0.0, end_s: float = 10.0, **more: Any) -> TimedSegment:
     utterances = tuple(
         Utterance(text.split(": ")[0], text.split(": ")[1], Boundary.TURN) for text in said
     )
-    return TimedSegment(0, utterances, start_s, end_s, **more)  # type: ignore[arg-type]
+    return TimedSegment(0, utterances, start_s, end_s, **more)
 
 
 def columns(line: str) -> int:
@@ -76,9 +78,9 @@ def test_every_word_is_shown_once_in_order(script: texts.Written, rate: float, g
     assert plain == re.sub(r"\s", "", text)
 
 
-def joined(said: object) -> list[tuple[str, str]]:
+def joined(said: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     whole: list[tuple[str, str]] = []
-    for speaker, text in said:  # type: ignore[attr-defined]
+    for speaker, text in said:
         if whole and whole[-1][0] == speaker:
             whole[-1] = (speaker, whole[-1][1] + text)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,8 +19,8 @@ from telemetry.simulated import SimulatedCards
 from tests.records import record
 
 
-def sample(at: float, **told: object) -> CardSample:
-    return CardSample(at, 0, "GPU-a", "card", simulated=False, **told)  # type: ignore[arg-type]
+def sample(at: float, **told: Any) -> CardSample:
+    return CardSample(at, 0, "GPU-a", "card", simulated=False, **told)
 
 
 def test_a_card_is_told_by_the_samples_of_the_interval_and_their_neighbours() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from dataclasses import replace
+from typing import Any
 
 from telemetry.card_watch import CardWatch, WatchThread
 from telemetry.core.alert_rules import RULES
@@ -24,9 +25,9 @@ class Scene:
         self.now_s = 100.0
         self.notices: list[Notice] = []
 
-    def see(self, seconds: int, *, xids: tuple[XidEvent, ...] = (), **signals: object) -> None:
+    def see(self, seconds: int, *, xids: tuple[XidEvent, ...] = (), **signals: Any) -> None:
         for _ in range(seconds):
-            sample = replace(CARD, timestamp=self.now_s, **signals)  # type: ignore[arg-type]
+            sample = replace(CARD, timestamp=self.now_s, **signals)
             for age_s in (0.1, 0.6):
                 aged = AgedSample(sample, age_s)
                 self.notices += self.watch.tick(self.now_s + age_s, [aged], xids)

@@ -343,21 +343,27 @@ class TestWeights:
         assert found.weights_bytes == pytest.approx(parameters, rel=0.01)
 
 
+class GivenBody(ThreadingHTTPServer):
+    body = b""
+
+
 class Answering(BaseHTTPRequestHandler):
     """Answers every GET with what its server was given."""
+
+    server: GivenBody
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(self.server.body)  # type: ignore[attr-defined]
+        self.wfile.write(self.server.body)
 
     def log_message(self, *_: object) -> None:
         pass
 
 
 @pytest.fixture
-def server() -> Iterator[ThreadingHTTPServer]:
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+def server() -> Iterator[GivenBody]:
+    made = GivenBody(("127.0.0.1", 0), Answering)
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made
@@ -378,8 +384,8 @@ class TestSurroundings:
         ("body", "state"),
         [(b'{"object": "list", "data": [], "voices": []}', "ours"), (b"hello", "taken")],
     )
-    def test_who_has_the_port(self, server: ThreadingHTTPServer, body: bytes, state: str) -> None:
-        server.body = body  # type: ignore[attr-defined]
+    def test_who_has_the_port(self, server: GivenBody, body: bytes, state: str) -> None:
+        server.body = body
         port = server.server_address[1]
         assert look_at_port("127.0.0.1", port).state == state
         assert look_at_port("127.0.0.1", free_port()).state == "free"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,10 @@ CARD = CardSample(0.0, 0, "GPU-a", "card", simulated=False, power_w=300.0)
 START = 600_030.0  # in the middle of a minute
 
 
-def day(*times: float, **signals: object) -> EnergyDay:
+def day(*times: float, **signals: Any) -> EnergyDay:
     energy = EnergyDay()
     for at in times:
-        energy.add(replace(CARD, timestamp=START + at, **signals))  # type: ignore[arg-type]
+        energy.add(replace(CARD, timestamp=START + at, **signals))
     return energy
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +16,9 @@ PLACE = Place("n", "host")
 
 
 def sample(
-    timestamp: float, uuid: str = "GPU-a", temp_c: float | None = 50.0, **signals: object
+    timestamp: float, uuid: str = "GPU-a", temp_c: float | None = 50.0, **signals: Any
 ) -> CardSample:
-    return CardSample(timestamp, 0, uuid, "card", False, temp_c=temp_c, **signals)  # type: ignore[arg-type]
+    return CardSample(timestamp, 0, uuid, "card", False, temp_c=temp_c, **signals)
 
 
 def test_windows_tell_minimum_mean_and_maximum() -> None:

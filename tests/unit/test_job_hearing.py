@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,8 +71,8 @@ def by_chance(flac: bytes, _text: str) -> float:
     return BAD if blake2b(flac).digest()[0] % 5 < 2 else GOOD
 
 
-async def spoken_audio(path: Path, ear: FakeEar | None, **options: object) -> bytes:
-    async with scene(path, ear=ear, **options) as at:  # type: ignore[arg-type]
+async def spoken_audio(path: Path, ear: FakeEar | None, **options: Any) -> bytes:
+    async with scene(path, ear=ear, **options) as at:
         job_id = await at.submit()
         assert (await at.done(job_id)).status is Status.COMPLETE
         return await at.heard(job_id)

@@ -114,7 +114,7 @@ async def test_retention_leaves_a_job_that_is_used_again_meanwhile(tmp_path: Pat
                 asyncio.run_coroutine_threadsafe(here.runner.jobs.retry(first, 0), loop).result(20)
             return real(job_id)
 
-        shelf._crew.store.size_bytes = sizes  # type: ignore[method-assign]
+        shelf._crew.store.size_bytes = sizes  # type: ignore[method-assign] # something happens meanwhile
         await shelf.retain()
         await here.done(first)
         assert [view.id for view in await here.runner.jobs.list()] == [first]

@@ -416,7 +416,7 @@ async def test_what_a_runner_has_not_kept_costs_nothing(tmp_path: Path) -> None:
                 raise errors.pop(0)
             return await submit(order)
 
-        jobs.submit = failing  # type: ignore[method-assign]
+        jobs.submit = failing  # type: ignore[method-assign] # it fails at first
         said = [
             (await on.http.post("/v1/jobs", json=body, headers=headers)).status_code
             for _ in range(4)

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -494,25 +493,24 @@ async def test_a_lease_that_is_no_longer_renewed_ends_the_runner(
     monkeypatch.setattr(Lease, "renew", fail)
     async with scene(tmp_path, lease_ttl_s=0.5) as at:
         async with asyncio.timeout(20):
-            await at.runner._life  # type: ignore[misc]
+            assert at.runner._life is not None
+            await at.runner._life
         with pytest.raises(NotReadyError, match="renewing the lease failed"):
             at.runner.health()
 
 
-async def test_a_run_that_fails_says_so_in_its_job_and_the_next_one_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_run_that_fails_says_so_in_its_job_and_the_next_one_goes_on(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         real, failed = at.runner._crew.store.keep, 0
 
-        def keep(job_id: str, number: int, *rest: Any) -> TakeName:
+        def keep(job_id: str, number: int, edition: int, header: Header, flac: bytes) -> TakeName:
             nonlocal failed
             if number == 3 and not failed:
                 failed += 1
                 raise BackendError
-            return real(job_id, number, *rest)
+            return real(job_id, number, edition, header, flac)
 
-        monkeypatch.setattr(at.runner._crew.store, "keep", keep)
+        at.runner._crew.store.keep = keep  # type: ignore[method-assign] # it fails once
         job = await at.submit()
         waiting = await at.until(job, lambda view: view.status is Status.WAITING)
         assert "its run failed (BackendError)" in waiting.reason

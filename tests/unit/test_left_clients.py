@@ -43,11 +43,12 @@ async def nothing() -> MutableMapping[str, Any]:
 
 @pytest.mark.parametrize("shape", ["audio", "sse"])
 async def test_who_left_before_the_first_byte_ends_the_stream(shape: Any) -> None:
-    replicas = FakeReplicas(gate=asyncio.Event())
-    replicas.gate.set()  # type: ignore[union-attr] # just made
+    gate = asyncio.Event()
+    gate.set()
+    replicas = FakeReplicas(gate=gate)
     built = service(replicas)
     answer = await speak(built, order(), ENGINE, None, stream_format=shape)
-    replicas.gate.clear()  # type: ignore[union-attr]
+    gate.clear()
 
     async def send(_message: MutableMapping[str, Any]) -> None:
         raise OSError("the client left")
@@ -106,7 +107,7 @@ async def test_a_retry_that_may_have_been_kept_is_paid_for(tmp_path: Path) -> No
             head = {"authorization": "Bearer k"}
             made = await http.post("/v1/jobs", json={"input": text}, headers=head)
             await at.done(made.json()["id"])
-            at.runner.jobs.retry = kept_but_unanswered  # type: ignore[method-assign]
+            at.runner.jobs.retry = kept_but_unanswered  # type: ignore[method-assign] # see its name
             path = f"/v1/jobs/{made.json()['id']}/segments/0/retry"
             answers = [(await http.post(path, headers=head)).status_code for _ in range(9)]
         reader.close()

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import islice
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,9 +27,10 @@ from tests.unit import texts
 from tests.unit.texts import Written
 
 
-def planned(script: Script, **changes: object) -> Plan:
+def planned(script: Script, **changes: Any) -> Plan:
     voices = {name: f"voice {number}" for number, name in enumerate(script.speakers)}
-    return plan(script, **({"voices": voices, "revision": "r1"} | changes))  # type: ignore[arg-type]
+    told: dict[str, Any] = {"voices": voices, "revision": "r1", **changes}
+    return plan(script, **told)
 
 
 def keys(script: Script, **changes: object) -> list[str]:

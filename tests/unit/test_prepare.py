@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,8 +19,8 @@ ENGINE = EngineInfo(
 )
 
 
-def prepared(text: str, **more: object) -> Prepared:
-    order = replace(ScriptOrder(text), **more)  # type: ignore[arg-type]
+def prepared(text: str, **more: Any) -> Prepared:
+    order = replace(ScriptOrder(text), **more)
     return prepare(order, ENGINE, Ability(aliases={"Alloy": "tenor", "lost": "nobody"}))
 
 

@@ -25,7 +25,7 @@ from serve_app.ingress import problems
 from serve_app.ingress.routes_metrics import router
 from telemetry.body import to_json
 from telemetry.card_watch import ActiveAlert, CardGuard
-from telemetry.cluster import ClusterSnapshot, ClusterView, NodeView
+from telemetry.cluster import ClusterSnapshot, ClusterView, NodeState, NodeView
 from telemetry.core.channels import ChannelCount
 from telemetry.core.export_state import ExportState
 from telemetry.core.history import Window
@@ -48,7 +48,7 @@ from tests.unit.test_instruments import FULL, INSTRUMENTS
 ALERT = ActiveAlert("silent", "critical", "silent", "n9", "host-9", 300.0, "s", False)
 
 
-def node(name: str, *, state: str = "ok", age_s: float = 0.0) -> NodeView:
+def node(name: str, *, state: NodeState = "ok", age_s: float = 0.0) -> NodeView:
     book = ModelBook()
     for spoken in (record(), record(wall_s=4.0), record(error="engine_crashed")):
         book.add(spoken)
@@ -72,7 +72,7 @@ def node(name: str, *, state: str = "ok", age_s: float = 0.0) -> NodeView:
         exports=(ExportState("metrics", 12.5, 3), ExportState("traces", dropped=7)),
         channels=(ChannelCount("mail", sent=3, failed=2, failing=True),),
     )
-    return NodeView(name, f"host-{name}", state, age_s, known)  # type: ignore[arg-type]
+    return NodeView(name, f"host-{name}", state, age_s, known)
 
 
 def cluster(*nodes: NodeView) -> ClusterSnapshot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -41,12 +42,12 @@ RECORD = record(model="joe", audio_s=10.0, first_audio_s=0.25)
 
 
 def facts_of(
-    *, minutes: int = 60, xids: tuple[XidEvent, ...] = (), gap: int = 0, **signals: object
+    *, minutes: int = 60, xids: tuple[XidEvent, ...] = (), gap: int = 0, **signals: Any
 ) -> CardFacts:
     history = CardHistory(PLACE)
     for at in range(0, minutes * 60, 10):
         if at >= gap * 60 or at == 0:
-            sample = replace(CARD, timestamp=START + at, **signals)  # type: ignore[arg-type]
+            sample = replace(CARD, timestamp=START + at, **signals)
             history.add(sample)
     facts = card_facts(
         history,
@@ -72,8 +73,8 @@ def report(
     return ReportFacts(START, START + HOUR, cards, book.stats, ("card hot",), ())
 
 
-def advice(*args: object, rules: ThermalRules | None = None, **kwargs: object) -> list[str]:
-    facts = report(*args, **kwargs)  # type: ignore[arg-type]
+def advice(*args: Any, rules: ThermalRules | None = None, **kwargs: Any) -> list[str]:
+    facts = report(*args, **kwargs)
     return [
         f"{f.gravity}: {f.english[0]} {f.english[1]}"
         for f in findings(facts, rules or ThermalRules())
@@ -114,8 +115,8 @@ def test_energy_of_a_minute_of_speech_does_not_depend_on_the_time_of_the_report(
 
 
 def test_a_card_that_was_not_seen_or_tells_nothing_has_no_made_up_facts() -> None:
-    told = {"start": START, "end": START + HOUR, "limits": HeatLimits()}
-    assert card_facts(CardHistory(PLACE), **told) is None  # type: ignore[arg-type]
+    told: dict[str, Any] = {"start": START, "end": START + HOUR, "limits": HeatLimits()}
+    assert card_facts(CardHistory(PLACE), **told) is None
     blank = facts_of(power_w=None, gpu_util=None, throttle=None, mem_used_bytes=None)
     assert (blank.energy_j, blank.util, blank.slowed, blank.mem_fill) == (None, None, None, None)
     assert report(blank, energy_j_per_min=None).energy_per_audio_minute_j is None
@@ -160,8 +161,10 @@ def test_a_card_that_is_not_there_at_the_end_is_in_the_report(
     (line,) = advice(facts)
     assert line.startswith(f"{gravity}: {words}")
     assert f"| 50.0%, {state} |" in to_markdown(report(facts), ThermalRules())
-    before = {"start": START - 2 * HOUR, "end": START - HOUR, "limits": HeatLimits()}
-    assert (card_facts(history, state=state, **before) is None) == (state == "absent")  # type: ignore[arg-type]
+    before = card_facts(
+        history, start=START - 2 * HOUR, end=START - HOUR, limits=HeatLimits(), state=state
+    )
+    assert (before is None) == (state == "absent")
 
 
 def test_a_card_that_was_never_read_has_no_readings() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,9 +38,9 @@ FULL = CardSample(
 GUARD = Guard("open", "", 0.0, 0.0, over_alert_c=-2.0, measured=True)
 
 
-def signals(sample: CardSample, age_s: float = 0.5, **more: object) -> dict[str, float]:
-    given = {"guard": GUARD, "slowdown_onsets": 0, **more}
-    return card_signals(AgedSample(sample, age_s), **given)  # type: ignore[arg-type]
+def signals(sample: CardSample, age_s: float = 0.5, **more: Any) -> dict[str, float]:
+    given: dict[str, Any] = {"guard": GUARD, "slowdown_onsets": 0, **more}
+    return card_signals(AgedSample(sample, age_s), **given)
 
 
 def test_a_card_that_tells_all_has_every_signal_of_a_card() -> None:

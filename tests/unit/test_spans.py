@@ -6,8 +6,9 @@ import asyncio
 import io
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -63,7 +64,7 @@ def id_of(span: ReadableSpan) -> int:
     return context.span_id
 
 
-async def speak(pieces: int, parent: Context | None = None) -> AsyncIterator[int]:
+async def speak(pieces: int, parent: Context | None = None) -> AsyncGenerator[int, None]:
     with synthesis_span(model="tts-1", engine="piper", parent=parent) as span:
         for piece in range(pieces):
             yield piece
@@ -85,8 +86,8 @@ async def test_a_generator_may_be_closed_in_another_task(
 ) -> None:
     caplog.set_level(logging.DEBUG, "opentelemetry")
     stream = speak(3)
-    await asyncio.create_task(anext(stream))  # type: ignore[arg-type]
-    await asyncio.create_task(stream.aclose())  # type: ignore[attr-defined]
+    await asyncio.create_task(anext(stream))
+    await asyncio.create_task(stream.aclose())
     span = only(finished, "text_to_speech tts-1")
     assert span.attributes is not None
     assert span.attributes["vibevoice.cancelled"] is True
@@ -278,9 +279,9 @@ USE = CardUse(
 )
 
 
-async def spoken_with(ask: AskCard, **options: float) -> None:
+async def spoken_with(ask: AskCard, **options: Any) -> None:
     """A synthesis whose card is asked for; comes back when its span has ended."""
-    cards = CardSpans(ask, **options)  # type: ignore[arg-type]
+    cards = CardSpans(ask, **options)
     with synthesis_span(model="tts-1", engine="piper", end=cards.end):
         await asyncio.sleep(0)
     await cards.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,12 +104,12 @@ def stitched(
 @untimed
 @given(scripts, finals, st.randoms(use_true_random=False), st.sampled_from([SHORT, StitchRules()]))
 def test_any_chunking_gives_the_same_bytes(
-    script: list[Take], final: float | None, random: object, rules: StitchRules
+    script: list[Take], final: float | None, random: Random, rules: StitchRules
 ) -> None:
     def cut(run: Pcm) -> Iterator[Pcm]:
         at = 0
         while at < len(run):
-            size = random.choice([0, 1, 7, 119, 120, 121, 300, 5_000])  # type: ignore[attr-defined]
+            size = random.choice([0, 1, 7, 119, 120, 121, 300, 5_000])
             yield run[at : at + size]
             at += size
 
@@ -300,6 +302,6 @@ def test_pauses_that_are_no_time_are_refused(pause: float) -> None:
 
 
 @pytest.mark.parametrize("bad", [{"fade_s": 0.1}, {"edge_s": 3.0}, {"fade_s": -0.01}])
-def test_rules_that_contradict_themselves_are_refused(bad: dict[str, float]) -> None:
+def test_rules_that_contradict_themselves_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="longer than the next"):
-        StitchRules(**bad)  # type: ignore[arg-type]
+        StitchRules(**bad)

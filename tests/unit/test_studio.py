@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,8 +24,8 @@ from serve_app.ui.studio_settings import load_examples, parse_studio_settings
 ROOT = Path(__file__).parents[2]
 
 
-def progress(segments: int, done: int, **changes: object) -> Progress:
-    base = {
+def progress(segments: int, done: int, **changes: Any) -> Progress:
+    base: dict[str, Any] = {
         "status": "running",
         "segments": segments,
         "segments_done": done,
@@ -35,7 +36,7 @@ def progress(segments: int, done: int, **changes: object) -> Progress:
         "retries": 0,
         "error": None,
     }
-    return Progress(**{**base, **changes})  # type: ignore[arg-type]
+    return Progress(**{**base, **changes})
 
 
 @functools.cache

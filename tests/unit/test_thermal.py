@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,8 +29,8 @@ SEEN = Guard("open", "cool", 0.0, 0.0, measured=True)
 CARD = CardSample(0.0, 0, "GPU-a", "card", simulated=False)
 
 
-def at(temp_c: float | None, **signals: object) -> CardSample:
-    return replace(CARD, temp_c=temp_c, **signals)  # type: ignore[arg-type]
+def at(temp_c: float | None, **signals: Any) -> CardSample:
+    return replace(CARD, temp_c=temp_c, **signals)
 
 
 def walk(
@@ -42,8 +43,8 @@ def walk(
     return guards[1:]
 
 
-def states(*args: object, **kwargs: object) -> list[str]:
-    return [guard.state for guard in walk(*args, **kwargs)]  # type: ignore[arg-type]
+def states(*args: Any, **kwargs: Any) -> list[str]:
+    return [guard.state for guard in walk(*args, **kwargs)]
 
 
 PAUSED = Guard("paused", "hot", 0.0, 0.0, measured=True)

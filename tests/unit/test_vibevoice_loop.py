@@ -175,10 +175,10 @@ _layer, _commit = Past.layer, Past.commit
 
 
 def _shared_noise(self: Row, size: int) -> Tensor:
-    return torch.randn(size, generator=_shared_noise.source)  # type: ignore[attr-defined]
+    return torch.randn(size, generator=_shared_source)
 
 
-_shared_noise.source = torch.Generator()  # type: ignore[attr-defined]
+_shared_source = torch.Generator()
 
 
 def _nothing(*_: object) -> None:
