@@ -26,6 +26,7 @@ from tests.manifests import (
     check_core,
     containers,
     leaves,
+    of_kind,
     one,
     pod_templates,
     ray_service_validator,
@@ -50,7 +51,9 @@ DIFFERENCES = {
             "http_options.host",
             "applications.0.args.voices.path",
             "applications.0.args.replicas",
-            "applications.0.args.jobs",  # they need a place that all pods reach and write to
+            "applications.0.args.jobs",  # the usual ones there, so that these two are more
+            "applications.0.args.jobs.store",
+            "applications.0.args.jobs.max_gib",
             "applications.0.args.access.keys",
             "applications.0.args.access.keys_file",
             "applications.0.args.access.drain_timeout_s",
@@ -247,7 +250,8 @@ def test_the_overlay_in_the_readme_works(tmp_path: pathlib.Path) -> None:
     base = os.path.relpath(ROOT / "k8s" / "base", tmp_path.resolve())
     (tmp_path / "kustomization.yaml").write_text(block.replace("../../base", base))
     manifests = render(str(tmp_path))
-    claim = one(manifests, "PersistentVolumeClaim")
-    assert claim["spec"]["storageClassName"] == "shared-files"
+    claims = of_kind(manifests, "PersistentVolumeClaim")
+    assert {claim["metadata"]["name"] for claim in claims} == {"models", "data"}
+    assert {claim["spec"]["storageClassName"] for claim in claims} == {"shared-files"}
     ours = [c["image"] for _, c in containers(manifests) if "vibevoice" in c.get("image", "")]
     assert ours == ["REGISTRY/vibevoice-serve:0.1.0"] * 2
