@@ -27,9 +27,10 @@ pause or the end goes with the segment before it, if that stays within its limit
 **The bound.** No segment costs more than its limit, the budget plus 3 s (for the first one twice
 the budget, 8 s), but where a sentence would else be cut: it stays whole up to 45 s, half of the
 largest budget, so that neither ramp nor taper parts it. The first segment is heard while it is
-spoken, so a long first sentence costs little. Only in the last sixteenth of a script the limit
-holds: a long sentence there would keep one card busy while the others have nothing left. An
-explicit pause always cuts.
+spoken, so a long first sentence costs little; the others of the ramp are heard when they are
+complete, so 20 s are enough there, or the listener would wait. Only in the last sixteenth of a
+script the limit holds: a long sentence there would keep one card busy while the others have nothing
+left. An explicit pause always cuts.
 
 Source of the budgets: in-order dispatch with a look-ahead of four per slot, simulated for 8, 16
 and 64 cards, loses 0.6, 1.5 and 7 % against an ideal share with this taper.
@@ -52,6 +53,7 @@ RAMP_S: Final = (4, 8, 16, 30)
 LADDER_S: Final = (10, 12, 15, 20, 25, 30, 40, 50, 60, 75, 90)
 TAPER: Final = 64
 MOST_TICKS: Final = LADDER_S[-1] * TICKS_PER_S // 2
+RAMP_MOST_TICKS: Final = 20 * TICKS_PER_S
 FINAL_SHARE: Final = 16
 
 
@@ -68,9 +70,14 @@ def limit_ticks(index: int, budget: int) -> int:
     return 2 * budget if index == 0 else budget + TINY_TICKS
 
 
-def most_ticks(limit: int, left: int, whole: int) -> int:
-    """Ticks that a segment never exceeds for the sake of a long sentence."""
-    return limit if FINAL_SHARE * left < whole else MOST_TICKS
+def most_ticks(index: int, limit: int) -> int:
+    """Ticks that segment *index* never exceeds for the sake of a long sentence, but at the end."""
+    return max(limit, RAMP_MOST_TICKS) if 0 < index < len(RAMP_S) else MOST_TICKS
+
+
+def is_final(left: int, whole: int) -> bool:
+    """Whether so few of a script's ticks are left that no sentence may exceed a segment's limit."""
+    return FINAL_SHARE * left < whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +162,13 @@ class Packer:
     def _room(self, index: int, start: Point) -> Room:
         if index < len(RAMP_S) and RAMP_S[index] <= LADDER_S[0]:
             budget = budget_ticks(index, 0)  # the ramp alone decides, whatever is left
-            return Room(budget, limit_ticks(index, budget), most=MOST_TICKS)
+            limit = limit_ticks(index, budget)
+            return Room(budget, limit, most=most_ticks(index, limit))
         left = self.left(start)
         budget = budget_ticks(index, left)
         limit = limit_ticks(index, budget)
-        return Room(budget, limit, most=most_ticks(limit, left, self._ticks[-1]))
+        final = is_final(left, self._ticks[-1])
+        return Room(budget, limit, most=limit if final else most_ticks(index, limit))
 
     def _end(self, start: Point, room: Room) -> Point:
         if start.offset:
