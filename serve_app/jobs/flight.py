@@ -89,13 +89,15 @@ class Flights:
         self._speak, self._pool, self._rules = speak, pool, rules
         self._clock: Callable[[], float] = rules.clock
         self._flying: dict[Flight, None] = {}
+        self._landing: set[Flight] = set()
         self.pace = Pace()
         self.landed = 0
         self.twins = 0
 
     def of(self, owner: Hashable) -> list[Flight]:
-        """An owner's takes in the air."""
-        return [flight for flight in self._flying if flight.owner == owner]
+        """An owner's takes in the air, and those that have landed but are not handed over yet."""
+        found = (*self._flying, *self._landing)
+        return [flight for flight in found if flight.owner == owner]
 
     async def fly(self, flight: Flight) -> Heard:
         """Speak a take; returns with all of it.
@@ -118,10 +120,14 @@ class Flights:
                 if not flight.alive:
                     raise outcome
         finally:
-            del self._flying[flight]
-            for task in flight.tasks:
-                task.cancel()
-            await asyncio.gather(*flight.tasks, return_exceptions=True)
+            del self._flying[flight]  # so that it gets no twin any more
+            self._landing.add(flight)
+            try:
+                for task in flight.tasks:
+                    task.cancel()
+                await asyncio.gather(*flight.tasks, return_exceptions=True)
+            finally:
+                self._landing.discard(flight)
 
     def help_the_slowest(self) -> None:
         """Give idle places to the takes that lag most, one each; call it now and then."""
