@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from serve_app.transport import best_transport
 from tests.bench.raw_http import Connection
 from tests.bench.service import serving_args
 from tests.long_text import ninety_minutes
@@ -34,15 +35,19 @@ _ARGS: dict[str, Any] = {
 
 
 def run() -> Sequence[str]:
-    """Both figures."""
-    with serving_args(_ARGS) as url, httpx.Client(base_url=url, timeout=30) as client:
+    """Both figures, with the transport that the service is started with."""
+    transport = best_transport()
+    with (
+        serving_args(_ARGS, transport=transport) as url,
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
         frees_s = sorted(asyncio.run(_left(url, client)) for _ in range(_ROUNDS))
         done, segments, grown_mib = asyncio.run(_stared(url, client))
     return [
-        f"a client leaves: both cards free after p50 {frees_s[_ROUNDS // 2]:.2f} s, at most "
+        f"{transport}: a client leaves: both cards free after p50 {frees_s[_ROUNDS // 2]:.2f} s, at most "
         f"{frees_s[-1]:.2f} s (the bar is 0.5)",
         f"a client reads nothing for {_STARE_S:.0f} s: {done} of {segments} segments were spoken "
-        f"(buffer {_BUFFER_MIB} MiB), proxy and ingress grew by {grown_mib:.0f} MiB",
+        f"(buffer {_BUFFER_MIB} MiB), Serve's proxy and the ingress grew by {grown_mib:.0f} MiB",
     ]
 
 
