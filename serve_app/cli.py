@@ -178,7 +178,9 @@ def demo(
     screen.console.print("Starting Ray, the replicas and the HTTP ingress ...")
     begun_s = time.monotonic()
     with (
-        local.running(file, port=port, environment=environment, quiet=True) as service,
+        local.running(
+            file, port=port, environment=environment, quiet=True, transport=best_transport()
+        ) as service,
         Client(service.url, api_key()) as client,
     ):
         screen.console.print(f"Ready after {time.monotonic() - begun_s:.1f} s at {service.url}")

@@ -33,6 +33,8 @@ RAY_ENVIRONMENT: Mapping[str, str] = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
+    # Each of Serve's processes would hand on its counters ten times a second, also when idle.
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
     # Heads of requests within bounds, in the proxies that read them.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.ingress.head:install",
 }

@@ -1,7 +1,8 @@
 """Does the service cost piper any speed? Raw engine and service in turn, in one run.
 
 Raw: two processes, each with the same engine object and the same single thread, speak the same
-segments from one queue. Service: two replicas behind HTTP, the whole way to a WAV. Both are warm.
+segments from one queue. Service: two replicas behind HTTP as ``vibevoice-serve demo`` has them, the
+whole way to a WAV. Both are warm.
 Speed is engine seconds of audio per wall second, so both count the same audio.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 from serve_app.client import Client
 from serve_app.engines.base import Chunk, Line, SpeakTask
 from serve_app.engines.registry import create
+from serve_app.transport import best_transport
 from tests.bench.service import serving
 from tests.piper_scene import SCENE, tasks
 
@@ -87,7 +89,7 @@ def run() -> Sequence[str]:
     raw, service = [], []
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving("local.yaml") as url,
+        serving("local.yaml", best_transport(), jobs=None) as url,
         Client(url) as client,
     ):
         engines = RawEngines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ class Connection:
 
     async def __aexit__(self, *_: object) -> None:
         self._writer.close()
+        with suppress(OSError):  # else it would stay open for as long as its loop does other work
+            await self._writer.wait_closed()
 
     async def post(self, path: str, body: dict[str, Any]) -> Answered:
         """Send a request and read its whole answer."""

@@ -21,11 +21,15 @@ _SAMPLE_S = 0.05
 
 
 @contextmanager
-def serving(config: str, **changes: Any) -> Iterator[str]:
+def serving(config: str, transport: Transport = "proxy", **changes: Any) -> Iterator[str]:
     """The URL of a service started from a file in configs/, with some settings changed."""
     file = load_serve_file(ROOT / "configs" / config).with_args(**changes)
     with local.running(
-        file, port=free_port(), environment=local.ray_environment(), quiet=True
+        file,
+        port=free_port(),
+        environment=local.ray_environment(),
+        quiet=True,
+        transport=transport,
     ) as service:
         yield service.url
 

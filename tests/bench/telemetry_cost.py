@@ -24,6 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -104,7 +105,7 @@ def _measured(load: Load, exporting: bool) -> list[Cost]:
         receiver = stack.enter_context(OtlpReceiver()) if exporting else None
         told = {} if receiver is None else {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
         stack.enter_context(_environment(told))
-        off: dict[str, str] = {} if exporting else {"cards": "none"}
+        off: dict[str, Any] = {} if exporting else {"cards": "none"}
         url = stack.enter_context(serving(load.config, **off))
         client = stack.enter_context(httpx.Client(base_url=url, timeout=600))
         _speak(client, "A short text wakes everything up.")
