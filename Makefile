@@ -14,7 +14,7 @@ serve: $(VENV)/.ready-ui
 	$(BIN)/vibevoice-serve serve --config configs/studio.yaml
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 3
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

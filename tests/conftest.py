@@ -11,7 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Two processes of tests share two cores: pools of threads that spin for each other cost both.
+# Several processes of tests share two cores: pools of threads that spin for each other cost both.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray's processes would otherwise give way to every other test, and theirs is the longest queue.
 os.environ.setdefault("RAY_worker_niceness", "0")
