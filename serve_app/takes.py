@@ -382,13 +382,17 @@ def _refuse(track: _Track, why: str) -> NoReturn:
     raise _failed(segment, BadAudioError(f"{why}, after part of it had been sent"))
 
 
+def why_of(cause: ServeError) -> str:
+    """What a client is told of a cause: an engine's message may quote a library's, and that a path
+    or the text."""
+    return cause.code if isinstance(cause, EngineError) else f"{cause.code}: {cause}"
+
+
 def _failed(segment: Segment, cause: ServeError) -> SegmentFailedError:
     text = " ".join(utterance.text for utterance in segment.utterances)
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_DIGITS]
-    # An engine's message may quote a library's, and that the text.
-    why = cause.code if isinstance(cause, EngineError) else f"{cause.code}: {cause}"
     return SegmentFailedError(
-        f"Segment {segment.index} could not be spoken ({why}). "
+        f"Segment {segment.index} could not be spoken ({why_of(cause)}). "
         f"Its text is not shown: {len(text)} characters, SHA-256 {digest}. "
         "The audio before it is complete; send the request again."
     )

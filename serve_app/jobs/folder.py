@@ -20,6 +20,7 @@ from typing import Any, Final
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from serve_app.core.trail import trail
 from serve_app.errors import ConfigError, NotReadyError
 
 logger = logging.getLogger(__name__)
@@ -321,7 +322,7 @@ def _reached() -> Iterator[None]:
         why = _WHY.get(error.errno or 0) or error.strerror or type(error).__name__
         raise NotReadyError(f"the job store failed: {why}") from error
     except Exception as error:
-        logger.warning("the job store failed", exc_info=True)
+        logger.warning("the job store failed: %s", trail(error))
         raise NotReadyError(f"the job store failed: {type(error).__name__}") from error
 
 

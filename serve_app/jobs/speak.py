@@ -25,7 +25,7 @@ from serve_app.errors import (
 from serve_app.jobs.flight import Flight, Flights
 from serve_app.jobs.recorder import Heard, Spoken, rank
 from serve_app.pieces import FanOutRules
-from serve_app.takes import MAX_SPLITS, lines_of
+from serve_app.takes import MAX_SPLITS, lines_of, why_of
 
 _TEXT_SHOWN: Final = 80
 
@@ -136,7 +136,7 @@ class SegmentSpeaker:
                     if self._flights.landed == landed:
                         raise NothingWorksError(
                             f"segment {planned.segment.index} failed {tried} times and nothing "
-                            f"else was spoken meanwhile ({error.code}: {error})"
+                            f"else was spoken meanwhile ({why_of(error)})"
                         ) from error
                     raise _failed(planned, error) from error
                 failed_on += () if error.replica is None else (error.replica,)
@@ -167,6 +167,6 @@ def _failed(planned: PlannedSegment, cause: ServeError) -> SegmentFailedError:
     text = " ".join(said.text for said in planned.segment.utterances)
     shown = text if len(text) <= _TEXT_SHOWN else text[:_TEXT_SHOWN] + "..."
     return SegmentFailedError(
-        f"Segment {planned.segment.index} could not be spoken ({cause.code}: {cause}). Its text "
+        f"Segment {planned.segment.index} could not be spoken ({why_of(cause)}). Its text "
         f"begins: {shown!r}. Retry it, or change its text."
     )

@@ -16,9 +16,10 @@ from serve_app.core.job_share import ShareRules
 from serve_app.core.job_status import Status
 from serve_app.core.plan import plan
 from serve_app.core.stitch import Stitcher, StitchRules
+from serve_app.engines.base import SpeakTask
 from serve_app.engines.simulated_code import segments_heard
 from serve_app.engines.simulated_faults import FaultRule
-from serve_app.errors import InvalidInputError, NotFoundError, UnknownVoiceError
+from serve_app.errors import EngineError, InvalidInputError, NotFoundError, UnknownVoiceError
 from serve_app.fanout import FanOut
 from serve_app.pieces import FanOutRules, PartAudio
 from serve_app.prepare import Ability, ScriptOrder, prepare
@@ -323,3 +324,14 @@ async def test_nothing_is_asked_again_and_again_while_all_cards_fail(tmp_path: P
         view = await at.done(job)
         assert (view.status, view.failed) == (Status.COMPLETE, 0)
         assert await at.heard(job) == await streamed(TEXT)
+
+
+async def test_what_a_library_said_of_a_failure_stays_out_of_the_job(tmp_path: Path) -> None:
+    def refuse(_task: SpeakTask) -> None:
+        raise EngineError("no such file: /srv/models/secret.bin")
+
+    async with scene(tmp_path, [FAST]) as at:
+        at.cards.on_task = refuse
+        job = await at.submit("One two three.")
+        view = await at.until(job, lambda view: EngineError.code in view.reason)
+        assert "secret" not in view.reason
