@@ -92,18 +92,19 @@ async def test_who_listens_while_it_is_spoken_hears_the_same_bytes(tmp_path: Pat
 
 async def test_dispatch_is_in_order_and_no_further_than_the_look_ahead(tmp_path: Path) -> None:
     rules = replace(RULES, look_ahead_per_place=2)
-    hang = FaultRule("hang", tag=1, times=1)
-    async with scene(tmp_path, [replace(FAST, faults=(hang,)), FAST], rules=rules) as at:
+    # Its twin, where a slow machine gives it one, hangs too: one of three cards is left.
+    stuck = replace(FAST, faults=(FaultRule("hang", tag=1),))
+    async with scene(tmp_path, [stuck] * 3, rules=rules) as at:
         sent: list[int] = []
         at.cards.on_task = lambda task: sent.append(task.tag)
         job = await at.submit()
         async with asyncio.timeout(20):
-            while len(at.cards.spoken) < 4:
+            while len(at.cards.spoken) < 6:
                 await asyncio.sleep(0.01)
         for _ in range(20):
             await asyncio.sleep(0)
         assert sorted(set(sent)) == list(range(len(set(sent))))
-        assert max(sent) <= 1 + 2 * 2
+        assert max(sent) == 2 * 3
         await at.runner.jobs.cancel(job)
 
 
